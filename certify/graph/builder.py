@@ -1,0 +1,87 @@
+"""Builds a `Graph` node by node, checking shapes on the way: what every front end writes to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from certify.graph.graph import INPUT, Derived, Graph, GraphError, Node, Shape
+from certify.graph.shapes import output_shape
+
+
+class GraphBuilder:
+    """Collects nodes in topological order. Names are made unique; shapes are inferred and checked at once."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, Node] = {}
+        self._constants: dict[str, Any] = {}
+        self._constant_shapes: dict[str, Shape] = {}
+        self._derived: list[Derived] = []
+        self._input: str | None = None
+
+    def input(self, name: str, shape: Sequence[int]) -> str:
+        """Declares the network's one input; the engine handles one, a second is refused."""
+        if self._input is not None:
+            raise GraphError(f"the model has a second input {name!r}: only one input is supported; fix the others as constants")
+        self._input = name
+        self._nodes[name] = Node(name, INPUT, (), tuple(shape), source=name)
+        return name
+
+    def constant(self, name: str, value: Any) -> str:
+        """Stores an array (anything with a shape) under a name made unique, and returns that name."""
+        name = self._unique(name, self._constants.keys() | {d.name for d in self._derived})
+        self._constants[name] = value
+        self._constant_shapes[name] = tuple(int(n) for n in value.shape)
+        return name
+
+    def derive(self, name: str, function: Callable[..., Any], *inputs: str, shape: Sequence[int]) -> str:
+        """Declares a constant computed from others (see `Derived`), of the given shape."""
+        name = self._unique(name, self._constant_shapes.keys())
+        self._derived.append(Derived(name, function, inputs))
+        self._constant_shapes[name] = tuple(shape)
+        return name
+
+    def add(
+        self,
+        op: str,
+        inputs: Sequence[str],
+        params: Mapping[str, str] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+        *,
+        source: str = "",
+        name: str = "",
+    ) -> str:
+        """Appends a node and returns its name; a `GraphError` names the source node where the shapes do not fit."""
+        params, attrs = dict(params or {}), dict(attrs or {})
+        name = self._unique(name or source or op, self._nodes.keys())
+        try:
+            shape = output_shape(
+                op, [self.shape(i) for i in inputs], {role: self._constant_shapes[p] for role, p in params.items()}, attrs
+            )
+        except (ValueError, IndexError, KeyError) as error:
+            raise GraphError(f"node {source or name} ({op}): {error}") from error
+        self._nodes[name] = Node(name, op, tuple(inputs), tuple(int(n) for n in shape), params, attrs, source or name)
+        return name
+
+    def shape(self, name: str) -> Shape:
+        """Shape of a node already added."""
+        return self._nodes[name].shape
+
+    def constant_shape(self, name: str) -> Shape:
+        """Shape of a constant already stored."""
+        return self._constant_shapes[name]
+
+    def build(self, output: str) -> Graph:
+        """The finished graph, without what the output does not depend on."""
+        if self._input is None:
+            raise GraphError("the model has no input")
+        graph = Graph(tuple(self._nodes.values()), self._constants, tuple(self._derived), self._input, output)
+        return graph.pruned()
+
+    @staticmethod
+    def _unique(name: str, taken: Any) -> str:
+        candidate, count = name, 1
+        while candidate in taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        return candidate

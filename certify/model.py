@@ -1,0 +1,57 @@
+"""A loaded network: its graph, and the original it was made from, for replaying witnesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from certify.graph import Graph
+from certify.operators.program import Program, bind
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network as the engine sees it. Made by `certify.load` and `certify.compile`, or from a `Graph` built by hand.
+
+    `reference` evaluates the original (onnxruntime, or the torch module) on one float32 array of `graph.input_shape` and returns the
+    output array: the judge of every witness. `live` says that the constants are a module's parameters, which may change between calls.
+    """
+
+    graph: Graph
+    name: str = "model"
+    reference: Callable[[np.ndarray], np.ndarray] | None = None
+    live: bool = False
+    _programs: dict[tuple[torch.dtype, str], Program] = field(default_factory=dict, repr=False, compare=False)
+
+    def program(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Program:
+        """The graph with its constants in `dtype` on `device`; kept between calls unless the parameters are live."""
+        if self.live:
+            return bind(self.graph, dtype, device)
+        key = (dtype, str(device))
+        if key not in self._programs:
+            self._programs[key] = bind(self.graph, dtype, device)
+        return self._programs[key]
+
+    def to_input(self, x: Tensor) -> Tensor:
+        """Views `x`, (batch, ...), as (batch, *graph.input_shape); a ValueError where its shape does not fit.
+
+        The model's own leading batch axis of size one may be left out, as it is everywhere in torch.
+        """
+        shape = self.graph.input_shape
+        if x.ndim >= 1 and tuple(x.shape[1:]) in (shape, shape[1:] if shape[:1] == (1,) else shape):
+            return x.reshape(x.shape[0], *shape)
+        expected = list(shape[1:] if shape[:1] == (1,) else shape)
+        raise ValueError(f"{self.name} takes inputs of shape {expected} behind a batch axis; got {list(x.shape)}")
+
+    def from_output(self, y: Tensor) -> Tensor:
+        """Drops the model's own batch axis of size one: (batch, 1, classes) becomes (batch, classes)."""
+        return y.squeeze(1) if self.graph.output_shape[:1] == (1,) and y.ndim > 1 else y
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Evaluates the graph: (batch, *input) to (batch, *output), differentiable, in the dtype and on the device of `x`."""
+        program = self.program(x.dtype, x.device)
+        return self.from_output(program.evaluate(self.to_input(x)))

@@ -1,0 +1,1 @@
+"""Operators: evaluation, interval rules and linear relaxations, one family per file."""

@@ -1,0 +1,70 @@
+"""What an operator is to the engine: an affine map, an elementwise function, or a multi-input nonlinearity with lines of its own.
+
+Every tensor carries the engine's batch axis in front: values are `(batch, *node.shape)`, rows of linear coefficients
+`(rows, *node.shape)`. Rules take the node (for shapes and attributes) and its parameters as tensors of the working dtype and device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from certify.graph import Node
+
+Params = Mapping[str, Tensor]
+
+
+class Lines(NamedTuple):
+    """lower_slope * x + lower_intercept <= f(x) <= upper_slope * x + upper_intercept on an interval, elementwise."""
+
+    lower_slope: Tensor
+    lower_intercept: Tensor
+    upper_slope: Tensor
+    upper_intercept: Tensor
+
+
+class Line(NamedTuple):
+    """One member of a family of sound lines, and its derivatives in the family's parameter t."""
+
+    slope: Tensor
+    intercept: Tensor
+    slope_dt: Tensor
+    intercept_dt: Tensor
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """f applied to each element; what the engine needs to know of f on an interval [l, u], l <= u, both finite.
+
+    value     f itself, as `(x, node, params) -> y`, the torch function the framework itself would call.
+    interval  `(l, u, node, params) -> (lower, upper)`: lower <= f(x) <= upper for every *real* x in [l, u], rounded outward.
+    lines     `(l, u, node, params) -> Lines`: sound for every real x in [l, u] in exact arithmetic (slopes and intercepts are the
+              floating-point numbers returned; the inequality between exact real numbers holds with tolerance 0). Differentiable.
+    linear    `(l, u, node, params) -> bool mask`: f is affine on [l, u], so that `lines` are exact there whatever the width; tighter
+              bounds l, u would be wasted. Zero-width intervals are handled by the engine.
+    lower_family, upper_family
+              `(t, l, u, node, params) -> Line` for t in [0, 1] (values outside are clamped by the caller): every t gives a sound
+              line; what alpha-crown optimises. None where the default line is the only sensible one. t broadcasts against l: t is
+              `(rows, ...)` with l, u already gathered per row.
+    lower_start, upper_start
+              `(l, u, node, params) -> t`: the t whose line is the default of `lines` (or as near as the family has it).
+    """
+
+    value: Callable[[Tensor, Node, Params], Tensor]
+    interval: Callable[[Tensor, Tensor, Node, Params], tuple[Tensor, Tensor]]
+    lines: Callable[[Tensor, Tensor, Node, Params], Lines]
+    linear: Callable[[Tensor, Tensor, Node, Params], Tensor]
+    lower_family: Callable[[Tensor, Tensor, Tensor, Node, Params], Line] | None = None
+    upper_family: Callable[[Tensor, Tensor, Tensor, Node, Params], Line] | None = None
+    lower_start: Callable[[Tensor, Tensor, Node, Params], Tensor] | None = None
+    upper_start: Callable[[Tensor, Tensor, Node, Params], Tensor] | None = None
+    domain: Callable[[Tensor, Tensor, Node, Params], Tensor] | None = None
+    """`(l, u, ...) -> bool mask` of the intervals on which f is defined and finite; None: everywhere. Outside it the engine refuses."""
+    kinks: tuple[float, ...] = ()
+    """Where f is not differentiable or jumps, for tests and for splitting; a function of attributes is left out."""
+    examples: tuple[tuple[Mapping[str, object], Mapping[str, float]], ...] = (({}, {}),)
+    """(attrs, params) pairs that the generated tests run through."""

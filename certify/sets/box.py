@@ -1,0 +1,64 @@
+"""Axis-aligned boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def as_tensor(values: Any, like: Tensor | None = None) -> Tensor:
+    """A floating-point tensor of `values` (array, list, tensor); integers become float32."""
+    tensor = torch.as_tensor(values)
+    if like is not None:
+        return tensor.to(dtype=like.dtype, device=like.device)
+    return tensor if tensor.is_floating_point() else tensor.to(torch.float32)
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """A ValueError that counts the NaN and infinite entries, if there are any."""
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise ValueError(f"{name} has {bad} entries that are NaN or infinite; bounds need finite input sets")
+
+
+@dataclass(frozen=True)
+class Box:
+    """The points x with lower <= x <= upper, one box per batch element: tensors or arrays of shape (batch, *input).
+
+    Zero width is allowed in any coordinate. NaN, infinite and reversed bounds are a ValueError.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    def __post_init__(self) -> None:
+        lower = as_tensor(self.lower)
+        upper = as_tensor(self.upper, like=lower)
+        if lower.shape != upper.shape:
+            raise ValueError(f"box: lower has shape {list(lower.shape)} and upper {list(upper.shape)}")
+        check_finite("box: lower", lower)
+        check_finite("box: upper", upper)
+        reversed_ = int((lower > upper).sum())
+        if reversed_:
+            index = tuple(int(i) for i in (lower > upper).nonzero()[0])
+            raise ValueError(
+                f"box: lower > upper in {reversed_} entries, first at {list(index)} ({lower[index]:g} > {upper[index]:g})"
+            )
+        object.__setattr__(self, "lower", lower)
+        object.__setattr__(self, "upper", upper)
+
+    @property
+    def box(self) -> Box:
+        """The smallest box that holds the set: itself."""
+        return self
+
+    def map(self, function: Any) -> Box:
+        """The box with `function` applied to its tensors (a reshape, a conversion, a selection of batch elements)."""
+        return Box(function(self.lower), function(self.upper))
+
+    def project(self, x: Tensor) -> Tensor:
+        """The nearest point of the set."""
+        return torch.clamp(x, self.lower, self.upper)

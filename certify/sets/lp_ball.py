@@ -1,0 +1,66 @@
+"""l_p balls, intersected with a data domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from certify.sets.box import Box, as_tensor, check_finite
+
+
+@dataclass(frozen=True)
+class LpBall:
+    """The points x with ||x - center||_p <= eps inside `domain`, one per batch element: center is (batch, *input).
+
+    p is 1, 2 or infinity; eps is one number or one per batch element; domain is (low, high), numbers or tensors that broadcast against
+    center, or None. The centre must lie in the domain. The bounding box is rounded outward.
+    """
+
+    center: Tensor
+    eps: Tensor
+    p: float = inf
+    domain: tuple[Any, Any] | None = None
+
+    def __post_init__(self) -> None:
+        center = as_tensor(self.center)
+        eps = as_tensor(self.eps, like=center)
+        p = float(self.p)
+        if p not in (1.0, 2.0, inf):
+            raise ValueError(f"LpBall: p must be 1, 2 or inf, not {self.p}")
+        if eps.ndim > 1 or (eps.ndim == 1 and eps.shape[0] not in (1, center.shape[0])):
+            raise ValueError(f"LpBall: eps must be one number or one per batch element, got shape {list(eps.shape)}")
+        check_finite("LpBall: center", center)
+        check_finite("LpBall: eps", eps)
+        if bool((eps < 0).any()):
+            raise ValueError(f"LpBall: eps must not be negative, got {float(eps.min()):g}")
+        eps = eps.expand(center.shape[0]) if eps.ndim else eps.repeat(center.shape[0])
+        low, high = (-inf, inf) if self.domain is None else self.domain
+        low, high = (as_tensor(v, like=center).expand_as(center) for v in (low, high))
+        if bool((center < low).any() | (center > high).any() | torch.isnan(low).any() | torch.isnan(high).any()):
+            raise ValueError("LpBall: the centre does not lie in the domain; check the scaling of the data")
+        for name, value in (("center", center), ("eps", eps), ("p", p), ("domain", (low, high))):
+            object.__setattr__(self, name, value)
+
+    @property
+    def radius(self) -> Tensor:
+        """eps, shaped (batch, 1, ..., 1) to broadcast against the centre."""
+        return self.eps.reshape(-1, *(1,) * (self.center.ndim - 1))
+
+    @property
+    def box(self) -> Box:
+        """The smallest box that holds the set, each end rounded outward."""
+        low, high = self.domain  # type: ignore[misc]
+        down = torch.nextafter(self.center - self.radius, torch.full_like(self.center, -inf))
+        up = torch.nextafter(self.center + self.radius, torch.full_like(self.center, inf))
+        return Box(torch.maximum(low, down), torch.minimum(high, up))
+
+    def map(self, function: Any) -> LpBall:
+        """The ball with `function` applied to its per-coordinate tensors (a reshape, a conversion, a selection of batch elements)."""
+        low, high = self.domain  # type: ignore[misc]
+        center = function(self.center)
+        eps = self.eps.to(center) if center.shape[0] == self.eps.shape[0] else function(self.eps)
+        return LpBall(center, eps, self.p, (function(low), function(high)))
