@@ -17,6 +17,7 @@ def command_parser(name: str, description: str | None, examples: str) -> argpars
         epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(command=name)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -76,12 +77,13 @@ def add_architecture(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_region(parser: argparse.ArgumentParser) -> None:
+def add_region(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """An l_p ball around a point, inside a data domain."""
     group = parser.add_argument_group("around a point")
     group.add_argument("--around", metavar="X.npy", help="the centre, one input")
     group.add_argument("--eps", type=radius, metavar="E", help="radius, exact: 2/255 and 0.1 are taken as written")
     add_norm_and_domain(group)
+    return group
 
 
 def add_norm_and_domain(group: argparse._ActionsContainer) -> None:

@@ -1,7 +1,7 @@
 """Entry point of the command `certify`: finds the command, runs it, and turns errors into one line and an exit code.
 
-A command is a line in `COMMANDS` and a module `certify.cli.NAME` with a function `main(argv) -> exit code`. The module is imported when
-the command is called, and torch when it computes, so that help is instant.
+A command is a line in `COMMANDS` and a module `certify.cli.NAME` with a function `main(argv) -> exit code`. The module is imported
+when the command is called, and torch when it computes, so that help is instant.
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@ Every record has a `schema`, "certify.COMMAND/VERSION"; the version rises when a
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import platform
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +41,17 @@ def file_entry(path: str | Path) -> dict[str, str]:
         while block := file.read(1 << 20):
             digest.update(block)
     return {"path": str(path), "sha256": digest.hexdigest()}
+
+
+def run_record(arguments: argparse.Namespace, files: Sequence[str], started: float, **results: Any) -> str:
+    """The record of one run of a command as JSON: `results`, hashes of `files`, settings, versions, seconds since `started`."""
+    settings = {name: value for name, value in vars(arguments).items() if name not in ("command", "json", "debug")}
+    return to_json(
+        {"schema": f"certify.{arguments.command}/1"}
+        | results
+        | {"time_s": time.perf_counter() - started, "files": [file_entry(name) for name in files]}
+        | {"settings": settings, "versions": versions()}
+    )
 
 
 def to_json(record: Mapping[str, Any]) -> str:
