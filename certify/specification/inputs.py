@@ -1,7 +1,7 @@
 """Input sets with exact ends: what proofs must cover, what attacks may use, and membership without rounding.
 
-Inputs are flat, in C order. Proofs use `region`, rounded outward; attacks use `attack_region`, rounded inward, so that every float32
-point of it is a point of the exact set.
+Inputs are flat, in C order. Proofs use `region`, rounded outward; attacks use `attack_region`, rounded inward, so that every
+float32 point of it is a point of the exact set.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Ball:
-    """The points of `domain` with ||x - center||_p <= eps, p = 1 or 2: exact, one set. Its bounding box is `domain`'s part of it."""
+    """The points of `domain` with ||x - center||_p <= eps, p = 1 or 2: exact, one set."""
 
     center: NDArray[np.float64]
     eps: Fraction

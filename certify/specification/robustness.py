@@ -54,8 +54,8 @@ def robust(
     """The specification "every input within eps of x in the p-norm, and inside the domain, is classified as `label`".
 
     x is one input (tensor or array, with or without a leading batch axis of one), taken exactly as the floats it holds; eps may be
-    exact, as "2/255" or a Fraction; p is 1, 2 or infinity; domain is (low, high), numbers or arrays that broadcast against x. The set
-    is kept exactly. ValueError where the centre lies outside the domain or something is NaN.
+    exact, as "2/255" or a Fraction; p is 1, 2 or infinity; domain is (low, high), numbers or arrays that broadcast against x. The
+    set is kept exactly. ValueError where the centre lies outside the domain or something is NaN.
     """
     center = np.asarray(x.detach().cpu() if hasattr(x, "detach") else x)
     radius = rational(eps)

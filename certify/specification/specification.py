@@ -49,8 +49,8 @@ class Clause:
 class Specification:
     """The unsafe behaviour: some clause is satisfied. `unsat` is the proof that none is.
 
-    `inputs` holds the input sets that clauses refer to by number, `outputs` is the number of the network's outputs (flat), `notes` say
-    what a reader of the verdict should know about the property.
+    `inputs` holds the input sets that clauses refer to by number, `outputs` is the number of the network's outputs (flat), `notes`
+    say what a reader of the verdict should know about the property.
     """
 
     inputs: Boxes | Ball
