@@ -12,7 +12,8 @@ from torch import Tensor
 def as_tensor(values: Any, like: Tensor | None = None) -> Tensor:
     """A floating-point tensor of `values` (array, list, tensor); integers become float32."""
     if like is not None:
-        return torch.as_tensor(values, dtype=like.dtype, device=like.device)  # directly: a Python float must not pass through float32
+        # In one step: a Python float must not pass through float32.
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
     tensor = torch.as_tensor(values)
     return tensor if tensor.is_floating_point() else tensor.to(torch.float32)
 
