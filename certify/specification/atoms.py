@@ -46,8 +46,8 @@ def atom(outputs: Mapping[int, Fraction], inputs: Mapping[int, Fraction], rhs: F
     if all(abs(c) == 1 for c in coefficients):
         return Atom(out, in_, rhs, strict)
     factor = Fraction(lcm(*(c.denominator for c in coefficients)), reduce(gcd, (c.numerator for c in coefficients)))
-    scaled = (tuple((i, c * factor) for i, c in terms) for terms in (out, in_))
-    return Atom(*scaled, rhs * factor, strict)
+    out, in_ = (tuple((i, c * factor) for i, c in terms) for terms in (out, in_))
+    return Atom(out, in_, rhs * factor, strict)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Boxes:
 
     def empty(self) -> NDArray[np.bool_]:
         """Which boxes hold no point: (count,)."""
-        return self.lower.exceeds(self.upper).any(axis=1)
+        return np.asarray(self.lower.exceeds(self.upper).any(axis=1))
 
     def outward(self, dtype: DTypeLike = np.float64) -> tuple[NDArray[Any], NDArray[Any]]:
         """The smallest boxes with ends in this precision that cover the exact ones."""
@@ -58,21 +58,25 @@ class Boxes:
     def attackable(self) -> NDArray[np.bool_]:
         """Which boxes hold a float32 point: (count,)."""
         lower, upper = self.inward()
-        return (lower <= upper).all(axis=1)
+        return np.asarray((lower <= upper).all(axis=1))
 
     def region(self, index: Sequence[int] | NDArray[Any]) -> Box:
         """The boxes `index` rounded outward, as a float64 `Box` of shape (len(index), size)."""
+        import torch
+
         from certify.sets import Box
 
         rows = np.asarray(index)
-        return Box(self.lower[rows].down(), self.upper[rows].up())
+        return Box(torch.from_numpy(self.lower[rows].down()), torch.from_numpy(self.upper[rows].up()))
 
     def attack_region(self, index: Sequence[int] | NDArray[Any]) -> Box:
         """The boxes `index` rounded inward, as a float32 `Box`; all of them must be `attackable`."""
+        import torch
+
         from certify.sets import Box
 
         rows = np.asarray(index)
-        return Box(self.lower[rows].up(np.float32), self.upper[rows].down(np.float32))
+        return Box(torch.from_numpy(self.lower[rows].up(np.float32)), torch.from_numpy(self.upper[rows].down(np.float32)))
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,9 @@ class Ball:
         return float(np.nextafter(np.float32(left), np.float32(-1.0))) if left > 0 else left
 
     def _ball(self, center: NDArray[Any], eps: float, domain: tuple[NDArray[Any], NDArray[Any]], count: int) -> LpBall:
+        import torch
+
         from certify.sets import LpBall
 
-        low, high = (np.repeat(end, count, axis=0) for end in domain)
-        return LpBall(np.repeat(center[None], count, axis=0), eps, self.p, (low, high))
+        low, high = (torch.from_numpy(end).expand(count, -1) for end in domain)
+        return LpBall(torch.from_numpy(center).expand(count, -1), torch.tensor(eps, dtype=low.dtype), self.p, (low, high))

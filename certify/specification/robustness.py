@@ -88,8 +88,7 @@ def _not_above(label: int, target: int) -> Atom:
 def _limits(limit: Any, shape: Shape) -> Rationals:
     """One end of the domain, (1, size): numbers may be exact, arrays are floats."""
     if isinstance(limit, str | Fraction):
-        exact = Rationals.of([rational(limit)])
-        return Rationals(*(np.full((1, prod(shape)), a[0], a.dtype) for a in (exact.nearest, exact.side, exact.source)))
+        return Rationals.of([rational(limit)])[np.zeros((1, prod(shape)), np.int64)]
     limit = limit.detach().cpu() if hasattr(limit, "detach") else limit
     return Rationals.of_floats(np.broadcast_to(np.asarray(limit, np.float64), shape).reshape(1, -1))
 
