@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from fractions import Fraction
 from math import inf
 
+# Exponents have at most three digits: an exact 1e999999999 would fill the memory.
+NUMBER = re.compile(r"[+-]?(\d+(/\d+)?|(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?)", re.IGNORECASE)
 METHODS = ("ibp", "crown-ibp", "crown", "forward", "alpha-crown")
 
 
@@ -24,10 +27,9 @@ def command_parser(name: str, description: str | None, examples: str) -> argpars
 
 def number(text: str) -> Fraction:
     """An exact rational from `2/255`, `0.1` or `1e-3`."""
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 2/255, 0.1 or 1e-3") from None
+    if not NUMBER.fullmatch(text) or re.search(r"/0+$", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 2/255, 0.1 or 1e-3")
+    return Fraction(text)
 
 
 def radius(text: str) -> Fraction:

@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _sort_files(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Tells models from properties by their suffix, whatever their order; a ValueError where the question is not complete or not one."""
+    """Tells models from properties by their suffix, whatever their order; a ValueError where that is not one question."""
     from certify.cli.inputs import is_property
 
     if len(arguments.network) > 1:
