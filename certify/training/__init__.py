@@ -1,6 +1,6 @@
 """Certified training: schedules, objectives, losses and a plain loop, around bounds that are differentiable in the weights."""
 
-from certify.training.criteria import Threat, certified, clean, crown_ibp, fused
+from certify.training.criteria import GrowingBall, certified, clean, crown_ibp, fused
 from certify.training.fusion import FusedRow, fuse
 from certify.training.initialisation import ibp_initialise
 from certify.training.loop import Plan, fit
@@ -10,10 +10,10 @@ from certify.training.schedules import Linear, Smoothed
 
 __all__ = [
     "FusedRow",
+    "GrowingBall",
     "Linear",
     "Plan",
     "Smoothed",
-    "Threat",
     "certified",
     "certified_cross_entropy",
     "clean",

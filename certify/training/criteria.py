@@ -21,7 +21,7 @@ Criterion = Callable[[Tensor, Tensor, float], Tensor]
 
 
 @dataclass(frozen=True)
-class Threat:
+class GrowingBall:
     """The l_p ball around every image that training is to withstand: its radius by epoch, cut to the data's domain."""
 
     eps: Schedule
@@ -38,7 +38,7 @@ def clean(module: nn.Module) -> Criterion:
     return lambda images, labels, epoch: cross_entropy(module(images), labels)
 
 
-def certified(module: nn.Module, example: Tensor, threat: Threat, kappa: Schedule, method: str = "ibp") -> Criterion:
+def certified(module: nn.Module, example: Tensor, ball: GrowingBall, kappa: Schedule, method: str = "ibp") -> Criterion:
     """kappa * clean + (1 - kappa) * certified cross entropy, every margin bounded by `method`.
 
     `example` is a batch of inputs; the module is captured once and its parameters stay live.
@@ -46,19 +46,19 @@ def certified(module: nn.Module, example: Tensor, threat: Threat, kappa: Schedul
     model, classes = _capture(module, example)
 
     def criterion(images: Tensor, labels: Tensor, epoch: float) -> Tensor:
-        region, rows = threat.around(images, epoch), margin_rows(labels, classes, images.dtype)
+        region, rows = ball.around(images, epoch), margin_rows(labels, classes, images.dtype)
         lower, _ = certify.bounds(model, region, method=method, objective=rows)
         return mixed_cross_entropy(module(images), labels, lower, kappa(epoch))
 
     return criterion
 
 
-def crown_ibp(module: nn.Module, example: Tensor, threat: Threat, kappa: Schedule, beta: Schedule) -> Criterion:
+def crown_ibp(module: nn.Module, example: Tensor, ball: GrowingBall, kappa: Schedule, beta: Schedule) -> Criterion:
     """As `certified`, with margins mixed of crown-ibp (share beta) and ibp: tight early, cheap late (arXiv 1906.06316)."""
     model, classes = _capture(module, example)
 
     def criterion(images: Tensor, labels: Tensor, epoch: float) -> Tensor:
-        region, rows, share = threat.around(images, epoch), margin_rows(labels, classes, images.dtype), beta(epoch)
+        region, rows, share = ball.around(images, epoch), margin_rows(labels, classes, images.dtype), beta(epoch)
         lower, _ = certify.bounds(model, region, method="ibp", objective=rows)
         if share > 0.0:
             lower = mix(certify.bounds(model, region, method="crown-ibp", objective=rows)[0], lower, share)
@@ -67,12 +67,12 @@ def crown_ibp(module: nn.Module, example: Tensor, threat: Threat, kappa: Schedul
     return criterion
 
 
-def fused(module: nn.Module, example: Tensor, threat: Threat, kappa: Schedule, method: str = "crown-ibp") -> Criterion:
+def fused(module: nn.Module, example: Tensor, ball: GrowingBall, kappa: Schedule, method: str = "crown-ibp") -> Criterion:
     """As `certified`, the loss itself bounded through one objective row per image instead of one per class (see `fusion`)."""
     model, classes = _capture(module, example)
 
     def criterion(images: Tensor, labels: Tensor, epoch: float) -> Tensor:
-        region, rows, share = threat.around(images, epoch), margin_rows(labels, classes, images.dtype), kappa(epoch)
+        region, rows, share = ball.around(images, epoch), margin_rows(labels, classes, images.dtype), kappa(epoch)
         row = fuse(rows, *certify.bounds(model, region, method="ibp", objective=rows))
         lower, _ = certify.bounds(model, region, method=method, objective=row.row)
         return share * cross_entropy(module(images), labels) + (1.0 - share) * row.loss(lower)
