@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from certify.cli.arguments import METHODS, add_device, add_model, add_norm_and_d
 if TYPE_CHECKING:
     from certify.io.datasets import Data
     from certify.model import Model
+    from certify.search.accuracy import Threat
 
 EXAMPLES = """\
   certify accuracy models/digits_mlp.onnx --data digits --eps 0.02 0.05 --method ibp crown
@@ -27,45 +27,45 @@ def main(argv: Sequence[str]) -> int:
     from certify.cli.record import run_record
     from certify.cli.table import table
     from certify.io.datasets import load_data
+    from certify.search.accuracy import Threat
 
     arguments = _parser().parse_args(argv)
     started = time.perf_counter()
     data = load_data(arguments.data, arguments.max)
     model = load_model(arguments, tuple(data.x.shape[1:]))
-    rows = [evaluate(model, data, eps, arguments) for eps in arguments.eps]
-    print(table(header(arguments.method), [row_cells(row) for row in rows]))
+    domain = tuple(arguments.domain or data.domain)
+    options = {name: getattr(arguments, name) for name in ("batch", "seed", "device")}
+    rows = [evaluate(model, data, Threat(eps, arguments.norm, domain), arguments.method, **options) for eps in arguments.eps]
+    print(table(header(arguments.method), [cells(row) for row in rows]))
     if arguments.json:
         Path(arguments.json).write_text(run_record(arguments, model_files(arguments), started, results=rows) + "\n")
     return 0
 
 
-def evaluate(model: Model, data: Data, eps: Fraction, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One row of the result: counts, seconds, and what was found for every input."""
+def evaluate(
+    model: Model, data: Data, threat: Threat, methods: Sequence[str], *, batch: int = 64, seed: int = 0, device: str = "cpu"
+) -> dict[str, Any]:
+    """One row of the table, with a progress bar: masks over the inputs, and seconds by step."""
     import torch
 
-    from certify.cli.inputs import round_up
     from certify.cli.progress import progress_bar
-    from certify.search.accuracy import Threat
-    from certify.search.accuracy import evaluate as outcomes
+    from certify.search import accuracy
 
-    domain = tuple(map(float, arguments.domain)) if arguments.domain else data.domain
-    x = model.to_input(torch.as_tensor(data.x, dtype=torch.float64, device=arguments.device))
-    labels = torch.as_tensor(data.y, device=arguments.device)
-    threat = Threat(round_up(eps), arguments.norm, domain)
+    x = model.to_input(torch.as_tensor(data.x, dtype=torch.float64, device=device))
+    labels = torch.as_tensor(data.y, device=device)
     parts = []
-    with progress_bar(f"eps {eps}", len(x)) as advance:
-        for outcome in outcomes(model, x, labels, threat, arguments.method, batch=arguments.batch, seed=arguments.seed):
+    with progress_bar(f"{model.name}, eps {threat.eps}", len(x)) as advance:
+        for outcome in accuracy.evaluate(model, x, labels, threat, methods, batch=batch, seed=seed):
             parts.append(outcome)
-            advance(len(outcome.clean), "")
-    steps = parts[0].seconds.keys()
+            advance(len(outcome.clean))
     return {
-        "eps": eps,
+        "eps": threat.eps,
         "label": labels,
         "predicted": torch.cat([part.predicted for part in parts]),
         "clean": torch.cat([part.clean for part in parts]),
         "attacked": torch.cat([part.attacked for part in parts]),
-        "certified": {method: torch.cat([part.certified[method] for part in parts]) for method in arguments.method},
-        "seconds": {step: sum(part.seconds[step] for part in parts) for step in steps},
+        "certified": {method: torch.cat([part.certified[method] for part in parts]) for method in methods},
+        "seconds": {step: sum(part.seconds[step] for part in parts) for step in ("attack", *methods)},
     }
 
 
@@ -74,7 +74,7 @@ def header(methods: Sequence[str]) -> tuple[str, ...]:
     return ("eps", "inputs", "clean", "attacked", *(f"certified ({method})" for method in methods), "seconds")
 
 
-def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
+def cells(row: dict[str, Any]) -> tuple[str, ...]:
     """One row of the table."""
     masks = (row["clean"], row["attacked"], *row["certified"].values())
     shares = (f"{100 * float(mask.double().mean()):.1f} %" for mask in masks)

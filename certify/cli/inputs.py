@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,20 +81,13 @@ def _ball(arguments: argparse.Namespace, model: Model) -> LpBall:
     import torch
 
     from certify.sets import LpBall
+    from certify.specification.exact import round_down, round_up
 
     if arguments.eps is None:
         raise ValueError("--around needs --eps, the radius, such as --eps 2/255")
     center = model.to_input(torch.as_tensor(load_point(arguments.around), dtype=torch.float64)[None])
-    domain = None if arguments.domain is None else tuple(map(float, arguments.domain))
+    domain = None if arguments.domain is None else (round_down(arguments.domain[0]), round_up(arguments.domain[1]))
     return LpBall(center, round_up(arguments.eps), arguments.norm, domain)
-
-
-def round_up(value: Fraction) -> float:
-    """The least float that is not below `value`: a region may grow by a rounding, never shrink."""
-    import math
-
-    nearest = float(value)
-    return nearest if Fraction(nearest) >= value else math.nextafter(nearest, math.inf)
 
 
 def is_property(path: str) -> bool:

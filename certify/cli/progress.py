@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """Shows a bar while the body runs; the body calls `advance(steps, note)`."""
+def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows a bar while the body runs; the body calls `advance(steps)`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -19,9 +19,8 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int, str], None]]
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=total, note="")
-        yield lambda steps, note: bar.update(task, advance=steps, note=note)
+        task = bar.add_task(title, total=total)
+        yield lambda steps: bar.update(task, advance=steps)

@@ -18,6 +18,7 @@ from certify.cli.arguments import METHODS, add_architecture, add_device, add_reg
 if TYPE_CHECKING:
     import numpy as np
 
+    from certify.io.witness import Question, Witness
     from certify.model import Model
     from certify.search.result import Result
     from certify.specification import Specification
@@ -41,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
     point = load_point(arguments.around) if arguments.around else None
     model = load_model(arguments, None if point is None else point.shape)
-    specification = certify.read_vnnlib(arguments.property) if point is None else _robustness(arguments, model, point)
+    specification = _property(arguments) if point is None else _robustness(arguments, model, point)
     result = certify.verify(
         model,
         specification,
@@ -50,9 +51,11 @@ def main(argv: Sequence[str]) -> int:
         device=arguments.device,
         seed=arguments.seed,
     )
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
     if arguments.explain:
         print(result.plan, file=sys.stderr)
-    _write(arguments, started, model, specification, result)
+    _write(arguments, started, specification, result)
     return NOT_MET if arguments.expect not in (None, result.verdict) else 0
 
 
@@ -79,7 +82,19 @@ def _network_file(entry: str) -> str:
     return path
 
 
-def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Specification:
+def _property(arguments: argparse.Namespace) -> Specification:
+    """The property in the file, if it speaks of the network that `--network` names."""
+    import certify
+
+    specification = certify.read_vnnlib(arguments.property)
+    declared = specification.declaration.network
+    named = [entry.partition("=")[0] for entry in arguments.network]
+    if named and declared not in ("", *named):
+        raise ValueError(f"{arguments.property} declares the network {declared!r}, and --network names {named[0]!r}")
+    return specification
+
+
+def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Question:
     """That the label is the model's answer in the whole ball around the point."""
     import certify
 
@@ -94,22 +109,37 @@ def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) 
     return certify.robust(point, label, eps=arguments.eps, p=arguments.norm, domain=arguments.domain)
 
 
-def _write(arguments: argparse.Namespace, started: float, model: Model, specification: Specification, result: Result) -> None:
-    """Verdict and witness to standard output, or a record with `--json`; the witness to a file as well with `--witness`."""
+def _write(arguments: argparse.Namespace, started: float, specification: Question, result: Result) -> None:
+    """Verdict and witness to standard output, or a record with `--json`; the witness to files as well, where options ask for it."""
     from certify.cli.inputs import model_files
     from certify.cli.record import run_record
     from certify.io.witness import format_witness
 
-    witness = None if result.witness is None else format_witness(specification, result.witness)
+    witness = result.witness
+    assignment = [] if witness is None else [format_witness(specification, witness)]
     if arguments.witness and witness is not None:
-        Path(arguments.witness).write_text(f"{result.verdict}\n{witness}\n")
+        Path(arguments.witness).write_text("\n".join([result.verdict, *assignment]) + "\n")
+    if arguments.serialise_assignments and witness is not None:
+        _serialise(arguments.serialise_assignments, specification, witness)
+        assignment = []
     if not arguments.json:
-        print(result.verdict)
-        if witness is not None:
-            print(witness)
+        print(result.verdict, *assignment, sep="\n")
         return
+    found = None if witness is None else {"input": witness.x, "output": witness.y}
     files = [*model_files(arguments), *([arguments.property] if arguments.property else [])]
-    print(run_record(arguments, files, started, verdict=result.verdict, bound=result.bound, plan=result.plan, witness=witness))
+    results = {"verdict": result.verdict, "bound": result.bound, "witness": found, "plan": result.plan, "notes": result.notes}
+    print(run_record(arguments, files, started, **results, stats=result.stats))
+
+
+def _serialise(folder: str, specification: Question, witness: Witness) -> None:
+    """One file NAME.pb for every declared tensor, an ONNX TensorProto of the declared shape (VNN-LIB 2.0, 5.3.2)."""
+    from onnx import numpy_helper
+
+    declaration = specification.bind(witness.x.shape, witness.y.shape).declaration
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for tensor, values in ((declaration.input, witness.x), (declaration.output, witness.y)):
+        proto = numpy_helper.from_array(values.reshape(tensor.shape), tensor.name)
+        (Path(folder) / f"{tensor.name}.pb").write_bytes(proto.SerializeToString())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
     parser.add_argument("--expect", choices=("unsat", "sat"), help="exit with 1 unless this is the verdict")
     parser.add_argument("--witness", metavar="FILE", help="also write the verdict and the witness to a file")
+    parser.add_argument("--serialise-assignments", metavar="DIR", help="write the witness as ONNX tensors in place of printing it")
     parser.add_argument("--explain", action="store_true", help="say on standard error what was tried, and why")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of verdict and witness")
     add_device(parser)

@@ -6,30 +6,35 @@ certified <= true robust accuracy <= attacked <= clean: the attack gives the upp
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import inf
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from certify.bounds.compute import compute_bounds
+from certify.bounds.rounding import OUTWARD
 from certify.model import Model
 from certify.search.attack import pgd
 from certify.sets import LpBall
+from certify.specification import rational
+from certify.specification.exact import round_down, round_up
 
 
 @dataclass(frozen=True)
 class Threat:
-    """An l_p ball of radius eps around every input, cut off at the domain of the data."""
+    """An l_p ball of radius eps around every input, cut off at the domain of the data; numbers may be exact, as "2/255"."""
 
-    eps: float
+    eps: str | float | Fraction
     p: float = inf
-    domain: tuple[Any, Any] | None = (0.0, 1.0)
+    domain: tuple[str | float | Fraction, str | float | Fraction] | None = (0, 1)
 
     def region(self, x: Tensor) -> LpBall:
-        """The inputs an adversary can choose from, for every row of x."""
-        return LpBall(x, self.eps, self.p, self.domain)
+        """What an adversary can choose from, for every row of x: rounded outward, in the dtype of float64 inputs."""
+        domain = None if self.domain is None else (round_down(rational(self.domain[0])), round_up(rational(self.domain[1])))
+        return LpBall(x, round_up(rational(self.eps)), self.p, domain)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ def _evaluate_batch(model: Model, x: Tensor, labels: Tensor, threat: Threat, met
     clean = (torch.einsum("brk,bk->br", rows, outputs) > 0).all(1)
     seconds: dict[str, float] = {}
 
-    def narrowed(step: str, mask: Tensor, test: Any) -> Tensor:
+    def narrowed(step: str, mask: Tensor, test: Callable[[LpBall, Tensor], Tensor]) -> Tensor:
         """`mask` where `test(region, rows)` also holds, timed."""
         started = time.perf_counter()
         result = mask.clone()
@@ -101,7 +106,6 @@ def _withstands(model: Model, region: LpBall, rows: Tensor, seed: int) -> Tensor
 
 
 def _proved(model: Model, region: LpBall, rows: Tensor, method: str) -> Tensor:
-    from certify.bounds.compute import compute_bounds
-
-    lower, _ = compute_bounds(model.program(region.center.dtype, region.center.device), region, method=method, objective=rows)
+    program = model.program(region.center.dtype, region.center.device)
+    lower, _ = compute_bounds(program, region, method, rows, rounding=OUTWARD)
     return (lower > 0).all(1)
