@@ -16,7 +16,6 @@ from certify.model import Model
 from certify.specification import Declaration, Specification, Tensor
 from certify.specification.specification import Shape
 
-
 Assignment = tuple[NDArray[np.float32], NDArray[np.float64]]
 """Input and output, flat."""
 

@@ -23,7 +23,7 @@ from certify.sets import Box, LpBall
 from certify.specification import Specification
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(x, y), each (batch, restarts, flat) -> (what to descend, what to achieve), each (batch, restarts); success: a value below zero."""
+"""(x, y), each (batch, restarts, flat) -> (what to descend, what to achieve), each (batch, restarts); a value < 0 is success."""
 
 _FIRST_STEP, _LAST_STEP = 0.5, 0.01  # in half widths of the set
 _L1_SHARE = 0.05  # of the coordinates move in one step of an l_1 attack

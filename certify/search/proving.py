@@ -50,6 +50,7 @@ def lower_bounds(
         result[chunk] = _bound_chunk(model, spec, table, distinct[chunk], regions[i : i + size], method, device)
     if np.isnan(result).any():
         raise ValueError(f"{model.name}: a bound by {method} is NaN; the network overflows on the input set")
+    result[np.isinf(result)] = -inf  # an overflow says nothing
     return result[inverse.reshape(-1)]
 
 

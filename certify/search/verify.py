@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from certify.bounds.compute import METHODS
 from certify.graph import GraphError
 from certify.io.witness import Question, Witness
 from certify.model import Model
@@ -101,9 +102,7 @@ def _bound(problem: Problem, progress: Progress, *, method: str) -> Progress:
 
 _QUICK = Stage("attack", partial(_attack, steps=20, restarts=4, share=0.1))
 _THOROUGH = Stage("attack", partial(_attack, steps=100, restarts=16, share=0.4))
-_BOUNDS = {
-    method: Stage(method, partial(_bound, method=method)) for method in ("ibp", "crown-ibp", "crown", "forward", "alpha-crown")
-}
+_BOUNDS = {method: Stage(method, partial(_bound, method=method)) for method in METHODS}
 
 PLANS: Mapping[str, Sequence[Stage]] = {
     "auto": (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _BOUNDS["alpha-crown"]),
@@ -121,7 +120,7 @@ def verify(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> Result:
-    """Decides whether the network shows the unsafe behaviour: `unsat` is a proof that it does not, `sat` comes with a replayed witness.
+    """Decides whether the network shows the unsafe behaviour: `unsat` is a proof that it does not, `sat` has a replayed witness.
 
     `method` is a key of `PLANS`; `timeout` is in seconds and checked between steps. Deterministic for a seed, time limits apart.
     ValueError where the property does not fit the network, or where something is NaN: there is no verdict then.
