@@ -30,6 +30,9 @@ def at(point: float) -> Point:
     return lambda l, u: torch.minimum(l.clamp(min=point), u)
 
 
+EVERYWHERE = between(-inf, inf)
+
+
 @dataclass(frozen=True)
 class Piece:
     """An interval on which f is convex (or concave), and the derivatives that f has there: one-sided ones at its ends.
@@ -40,7 +43,7 @@ class Piece:
 
     slope: Function
     bend: Function
-    within: Within = between(-inf, inf)
+    within: Within = EVERYWHERE
     scale: Scale = relative
     """Error scale of `slope`, as (x, slope) -> Tensor."""
 

@@ -89,7 +89,7 @@ def _tan_slope(x: Tensor) -> Tensor:
 
 
 def _tan_piece(within: Within) -> Piece:
-    return Piece(_tan_slope, lambda x: 2 * torch.tan(x) * _tan_slope(x), within, lambda x, slope: 3 * slope)
+    return Piece(_tan_slope, lambda x: 2 * torch.tan(x) * _tan_slope(x), within, lambda x, slope: 3 * slope.abs())
 
 
 TAN = Curve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,10 +12,9 @@ from certify.graph import Node
 from certify.operators.base import Elementwise, Line, Lines, Params
 from certify.operators.elementwise import support
 from certify.operators.elementwise.curve import Curve, negated
+from certify.operators.elementwise.curves import Attrs, Facts
 from certify.operators.elementwise.rounding import tiny
 
-Attrs = Mapping[str, Any]
-Facts = Callable[[Attrs], Curve]
 Supporter = Callable[[Curve, Tensor, Tensor], support.Support]
 Value = Callable[[Tensor, Attrs], Tensor]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from certify.graph import Node
@@ -190,3 +191,16 @@ def two_slope(value: Callable[[Tensor, Node, Params], Tensor], slopes_of: Slopes
         kinks=(0.0,),
         **rest,  # type: ignore[arg-type]
     )
+
+
+LEAKY_RELU = two_slope(
+    lambda x, node, params: F.leaky_relu(x, float(node.attrs.get("slope", 0.01))),
+    from_attribute("slope", 0.01),
+    examples=tuple(({"slope": slope}, {}) for slope in (0.01, 0.25, 2.5, -0.5, 1.0, 0.0)),
+)
+PRELU = two_slope(
+    lambda x, node, params: torch.where(x >= 0, x, params["slope"] * x),
+    from_parameter,
+    examples=tuple(({}, {"slope": slope}) for slope in (0.25, 1.75, -0.3)),
+)
+ABS = two_slope(lambda x, node, params: x.abs(), fixed(-1.0))
