@@ -90,7 +90,7 @@ class Call:
         return self.builder.combine(self.step(role), function, self.constant(operand, role), shape=shape)
 
     def index(self, x: str) -> Any:
-        """Where the operation, applied to the node x, moves the elements of x: flat indices, an array for every tensor it returns."""
+        """Where the operation moves the elements of the node x: flat indices, an array for every tensor it returns."""
 
         def moved(index: Array) -> Any:
             values = {
@@ -102,7 +102,8 @@ class Call:
         shape = self.builder.shape(x)
         if isinstance(self.result, Tensor):
             return take_index(shape, moved)
-        return [take_index(shape, lambda index, i=i: moved(index)[i]) for i in range(len(self.result))]
+        parts = moved(take_index(shape, np.asarray))
+        return [part.numpy().astype(np.int64) for part in parts]
 
 
 Handler = Callable[..., Outputs]

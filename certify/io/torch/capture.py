@@ -58,7 +58,9 @@ def refuse_side_effects(program: torch.export.ExportedProgram) -> None:
     """A GraphError where the program changes tensors that it keeps or was given."""
     for spec in program.graph_signature.output_specs:
         if spec.kind.name != "USER_OUTPUT":
-            raise GraphError(f"the module changes {spec.target or 'its input'} when it is evaluated; only pure functions are supported")
+            raise GraphError(
+                f"the module changes {spec.target or 'its input'} when it is evaluated; only pure functions are supported"
+            )
 
 
 def as_reference(module: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[np.ndarray], np.ndarray]:

@@ -191,12 +191,10 @@ def _batched(call: Call, x: str, space: int) -> tuple[str, Shape | None]:
 
 def _amounts(padding: Sequence[int] | str, kernel: Shape, dilation: Shape) -> tuple[Shape, Shape]:
     """Cells added before and after each axis; of an odd number "same" puts the larger half after."""
-    if padding == "valid":
-        padding = (0,)
     if padding == "same":
         total = tuple(d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
         return tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
-    amounts = spread(padding, len(kernel))
+    amounts = (0,) * len(kernel) if isinstance(padding, str) else spread(padding, len(kernel))  # the other name is "valid"
     return amounts, amounts
 
 

@@ -98,7 +98,7 @@ def _round(call: Call, x: Operand, decimals: int = 0) -> str:
 def _glu(call: Call, x: Operand, dim: int) -> str:
     node = call.variable(x)
     shape = call.shape_of(node)
-    halves = (lowering.take_index(shape, lambda index, i=i: np.split(index, 2, dim)[i]) for i in range(2))
+    halves = np.split(lowering.take_index(shape, np.asarray), 2, dim)
     value, gate = (lowering.take(call.builder, node, half, call.step(f"half{i}")) for i, half in enumerate(halves))
     return lowering.combine(call.builder, "mul", value, call.emit("sigmoid", [gate], step="sigmoid"), call.source)
 
@@ -113,9 +113,13 @@ def _softshrink(call: Call, x: Operand, lambd: float) -> str:
 # --- through other functions -----------------------------------------------------------------------------------------------
 
 
-def _then(first: Callable[..., str], op: str) -> Handler:
+def _then(first: Callable[[Call, str], str], op: str) -> Handler:
     """The function `op` after a first step."""
-    return lambda call, x: call.emit(op, [first(call, call.variable(x))])
+
+    def handler(call: Call, x: Operand) -> str:
+        return call.emit(op, [first(call, call.variable(x))])
+
+    return handler
 
 
 def _scaled(op: str, factor: float) -> Handler:
@@ -148,7 +152,7 @@ def _power_of(call: Call, x: float, exponent: Operand) -> str:
     return call.emit("exp", [lowering.scale(call.builder, call.variable(exponent), log(x), call.step("scale"))])
 
 
-# --- two operands ------------------------------------------------------------------------------------------------------------
+# --- two operands ----------------------------------------------------------------------------------------------------------
 
 
 def _add(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
@@ -204,7 +208,7 @@ def _times(call: Call, operand: Operand, role: str, factor: float) -> str:
     return name if factor == 1 else call.changed(operand, role, lambda value: factor * value, shape)
 
 
-def _extreme(two: Callable[..., str], one: Callable[..., str]) -> Handler:
+def _extreme(two: Callable[..., str], one: Callable[..., str]) -> Callable[..., str]:
     """The larger or smaller of two operands, by lowering functions for two nodes and for a node and a constant."""
 
     def handler(call: Call, x: Operand, other: Operand, step: str = "") -> str:

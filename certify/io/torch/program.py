@@ -21,11 +21,11 @@ from certify.io.torch.call import Call, Constant, Handler, Variable, apply, argu
 HANDLERS: Mapping[str, Handler] = {**elementwise.HANDLERS, **dense.HANDLERS, **moves.HANDLERS, **windows.HANDLERS}
 """How ATen operations enter the graph, by name and overload."""
 
-METADATA = frozenset(
-    """sym_size.int sym_numel.default sym_stride.int size.default size.int numel.default dim.default zeros_like.default ones_like.default
-    full_like.default new_zeros.default new_ones.default new_full.default _assert_tensor_metadata.default
-    _shape_as_tensor.default""".split()
-)
+METADATA = {
+    *("sym_size.int", "sym_numel.default", "sym_stride.int", "size.default", "size.int", "numel.default", "dim.default"),
+    *("zeros_like.default", "ones_like.default", "full_like.default", "new_zeros.default", "new_ones.default", "new_full.default"),
+    *("_assert_tensor_metadata.default", "_shape_as_tensor.default"),
+}
 """Operations that read only the shape of a tensor."""
 
 
