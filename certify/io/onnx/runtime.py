@@ -18,7 +18,7 @@ ELEMENT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "ten
 
 @dataclass(frozen=True)
 class Reference:
-    """A model in onnxruntime on the CPU: maps an array of `shape` to the array of outputs. `dtype` is what the model computes in."""
+    """A model in onnxruntime on the CPU: maps an array of `shape` to the array of outputs. It computes in `dtype`."""
 
     session: Any
     name: str
