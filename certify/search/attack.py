@@ -47,23 +47,30 @@ def pgd(
 
 
 def descend(
-    model: Model, region: Box | LpBall, loss: Loss, *, steps: int, restarts: int, seed: int, deadline: float = inf
+    model: Model, region: Box | LpBall, loss: Loss, *, steps: int, restarts: int, seed: int, draws: int = 1, deadline: float = inf
 ) -> tuple[Tensor, Tensor]:
     """The best point of all restarts and steps, (batch, *input), and the value achieved there, (batch,).
 
-    The first restart starts at the middle of the set, the others at random. A ValueError where the network's output is NaN.
+    The first restart starts at the middle of the set, the others at the best of `draws` random points. A ValueError where the
+    network's output is NaN.
     """
     batch = len(region.box.lower)
     copies = region.map(lambda t: t.repeat_interleave(restarts, dim=0))
     box = interior(copies)
-    x = _starts(copies, box, restarts, torch.Generator().manual_seed(seed))
-    best, best_value = x, torch.full((batch * restarts,), inf, dtype=x.dtype, device=x.device)
+    generator = torch.Generator().manual_seed(seed)
+    x = best = _middle(copies, box, restarts, random_start(copies, box, generator))
+    best_value = torch.full((batch * restarts,), inf, dtype=x.dtype, device=x.device)
+    for _ in range(draws - 1):
+        with torch.no_grad():
+            best, best_value = _better(best, best_value, x, _evaluate(model, x, loss, batch)[1].reshape(-1))
+        if _finished(best_value, batch, deadline):
+            break
+        x = random_start(copies, box, generator)
+    x = best
     for step in range(steps + 1):
         gradient, value = _gradient(model, x, loss, batch)
-        improved = value < best_value
-        best_value = torch.where(improved, value, best_value)
-        best = torch.where(improved.reshape(-1, *(1,) * (x.ndim - 1)), x, best)
-        if step == steps or time.monotonic() > deadline or bool((best_value.reshape(batch, -1).amin(dim=1) < 0).all()):
+        best, best_value = _better(best, best_value, x, value)
+        if step == steps or _finished(best_value, batch, deadline):
             break
         size = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (step / max(steps - 1, 1))
         x = project(copies, box, x - size * _DIRECTIONS[getattr(region, "p", inf)](gradient, copies, box))
@@ -71,23 +78,39 @@ def descend(
     return best[chosen], best_value[chosen]
 
 
-def _starts(region: Box | LpBall, box: Box, restarts: int, generator: torch.Generator) -> Tensor:
-    """Random points, but the middle of the set for the first restart of every element."""
-    x = random_start(region, box, generator)
+def _finished(best_value: Tensor, batch: int, deadline: float) -> bool:
+    """Whether every batch element has a restart that succeeded, or the time is up."""
+    return time.monotonic() > deadline or bool((best_value.reshape(batch, -1).amin(dim=1) < 0).all())
+
+
+def _better(best: Tensor, best_value: Tensor, x: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """The better of two points, one by one."""
+    improved = value < best_value
+    return torch.where(improved.reshape(-1, *(1,) * (x.ndim - 1)), x, best), torch.where(improved, value, best_value)
+
+
+def _middle(region: Box | LpBall, box: Box, restarts: int, x: Tensor) -> Tensor:
+    """The points x, but the middle of the set for the first restart of every element."""
     middle = torch.clamp(box.lower + (box.upper - box.lower) / 2, box.lower, box.upper)
     middle = getattr(region, "center", middle)
     first = (torch.arange(len(x), device=x.device) % restarts == 0).reshape(-1, *(1,) * (x.ndim - 1))
     return torch.where(first, middle, x)
 
 
+def _evaluate(model: Model, x: Tensor, loss: Loss, batch: int) -> tuple[Tensor, Tensor]:
+    """The loss at every point: what to descend and what to achieve, each (batch, restarts)."""
+    y = model(x)
+    result = loss(x.reshape(batch, -1, x[0].numel()), y.reshape(batch, -1, y[0].numel()))
+    if bool(torch.isnan(result[1]).any()):
+        raise ValueError(f"{model.name}: the output is NaN at an input of the set; the network overflows there")
+    return result
+
+
 def _gradient(model: Model, x: Tensor, loss: Loss, batch: int) -> tuple[Tensor, Tensor]:
     """The gradient of the loss at every point, (batch * restarts, *input), and the values, (batch * restarts,)."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        y = model(x)
-        descended, value = loss(x.reshape(batch, -1, x[0].numel()), y.reshape(batch, -1, y[0].numel()))
-        if bool(torch.isnan(value).any()):
-            raise ValueError(f"{model.name}: the output is NaN at an input of the set; the network overflows there")
+        descended, value = _evaluate(model, x, loss, batch)
         (gradient,) = torch.autograd.grad(descended.sum(), x, allow_unused=True)
     gradient = torch.zeros_like(x) if gradient is None else torch.nan_to_num(gradient)
     return gradient, value.detach().reshape(-1)
@@ -123,6 +146,7 @@ def find_witness(
     *,
     steps: int,
     restarts: int,
+    draws: int = 1,
     seed: int = 0,
     deadline: float = inf,
     device: torch.device | str = "cpu",
@@ -141,7 +165,9 @@ def find_witness(
         region = spec.inputs.attack_region([spec.clauses[i].region for i in part])
         region = region.map(lambda t: model.to_input(t.reshape(len(t), *model.graph.input_shape)).to(device))
         loss = conjunction(spec, part, device)
-        points, values = descend(model, region, loss, steps=steps, restarts=restarts, seed=seed + start, deadline=deadline)
+        points, values = descend(
+            model, region, loss, steps=steps, restarts=restarts, draws=draws, seed=seed + start, deadline=deadline
+        )
         order = values.argsort()[:_MAX_REPLAYS]
         for i in order[values[order] <= _NEAR].tolist():
             found = replay(model, spec, points[i].cpu().numpy(), part[i : i + 1])

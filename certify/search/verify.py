@@ -63,21 +63,34 @@ class Stage:
     run: Callable[[Problem, Progress], Progress]
 
 
-def _attack(problem: Problem, progress: Progress, *, steps: int, restarts: int, share: float) -> Progress:
-    """Looks for a witness, for at most `share` of the time left."""
-    clauses = np.flatnonzero(progress.open)
+@dataclass(frozen=True)
+class Effort:
+    """How hard an attack tries: steps, restarts, random draws for each start, clauses at most, and its share of the time left."""
+
+    steps: int
+    restarts: int
+    draws: int
+    clauses: int
+    share: float
+
+
+def _attack(problem: Problem, progress: Progress, *, effort: Effort) -> Progress:
+    """Looks for a witness of the open clauses, or of some of them spread evenly."""
+    open_ = np.flatnonzero(progress.open)
+    clauses = open_[:: -(-len(open_) // effort.clauses)]
     witness = find_witness(
         problem.model,
         problem.spec,
         clauses,
-        steps=steps,
-        restarts=restarts,
+        steps=effort.steps,
+        restarts=effort.restarts,
+        draws=effort.draws,
         seed=problem.seed,
-        deadline=time.monotonic() + share * problem.remaining(),
+        deadline=time.monotonic() + effort.share * problem.remaining(),
         device=problem.device,
     )
     outcome = "no witness found" if witness is None else "found a witness, replayed in the original model"
-    line = f"attack ({steps} steps, {restarts} restarts) on {_count(len(clauses))}: {outcome}"
+    line = f"attack ({effort.steps} steps, {effort.restarts} restarts) on {_count(len(clauses))}: {outcome}"
     return replace(progress, witness=witness, log=(*progress.log, line))
 
 
@@ -100,12 +113,15 @@ def _bound(problem: Problem, progress: Progress, *, method: str) -> Progress:
     return replace(progress, open=open_, margin=margin, log=(*progress.log, line))
 
 
-_QUICK = Stage("attack", partial(_attack, steps=20, restarts=4, share=0.1))
-_THOROUGH = Stage("attack", partial(_attack, steps=100, restarts=16, share=0.4))
+_ANY = 1 << 30
+_QUICK = Stage("attack", partial(_attack, effort=Effort(steps=20, restarts=4, draws=1, clauses=256, share=0.1)))
+_THOROUGH = Stage("attack", partial(_attack, effort=Effort(steps=100, restarts=16, draws=1, clauses=_ANY, share=0.2)))
+# Many random draws are what finds small unsafe regions in few dimensions, where gradients lead elsewhere.
+_LAST = Stage("attack", partial(_attack, effort=Effort(steps=50, restarts=256, draws=100, clauses=_ANY, share=0.5)))
 _BOUNDS = {method: Stage(method, partial(_bound, method=method)) for method in METHODS}
 
 PLANS: Mapping[str, Sequence[Stage]] = {
-    "auto": (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _BOUNDS["alpha-crown"]),
+    "auto": (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _BOUNDS["alpha-crown"], _LAST),
     **{method: (_QUICK, stage, _THOROUGH) for method, stage in _BOUNDS.items()},
 }
 """What each method does, in order; a stage sees only what the earlier ones left open."""
