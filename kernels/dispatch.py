@@ -31,8 +31,7 @@ def _by_rows(kernel: Callable[..., None], count: int, elements: int, rowwise: tu
     if threads == 1:
         kernel(*rowwise, *shared)
         return
-    ends = np.linspace(0, count, threads + 1).astype(int)
-    blocks = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    blocks = [slice(count * i // threads, count * (i + 1) // threads) for i in range(threads)]
     futures = [_pool(threads).submit(kernel, *(array[block] for array in rowwise), *shared) for block in blocks[1:]]
     kernel(*(array[blocks[0]] for array in rowwise), *shared)
     for future in futures:
