@@ -63,6 +63,26 @@ def relax(
     return out, shift
 
 
+def follow(
+    x: Tensor,
+    rows: Tensor,
+    lower_slope: Tensor,
+    lower_shift: Tensor,
+    lower_owner: Tensor,
+    upper_slope: Tensor,
+    upper_shift: Tensor,
+    upper_owner: Tensor,
+) -> Tensor:
+    """`reference.follow`: points and rows (R, n), lines (owners, n); returns (R, n)."""
+    if rows.device.type != "cpu":
+        lower = lower_slope[lower_owner] * x + lower_shift[lower_owner]
+        return torch.where(rows > 0, lower, upper_slope[upper_owner] * x + upper_shift[upper_owner])
+    out = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    lines = tuple(_numpy(lower_slope, lower_shift, upper_slope, upper_shift))
+    _by_rows(cpu.follow, len(rows), rows.numel(), (*_numpy(x, rows, lower_owner, upper_owner), out.numpy()), lines)
+    return out
+
+
 def relax_gradients(
     rows: Tensor,
     lower_slope: Tensor,
