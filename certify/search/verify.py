@@ -17,6 +17,7 @@ from certify.graph import GraphError
 from certify.io.witness import Question, Witness
 from certify.model import Model
 from certify.search.attack import find_witness
+from certify.search.descent import Effort
 from certify.search.problem import Table, tabulate
 from certify.search.proving import lower_bounds
 from certify.search.result import Result, Verdict
@@ -63,30 +64,17 @@ class Stage:
     run: Callable[[Problem, Progress], Progress]
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How hard an attack tries: steps, restarts, random draws for each start, clauses at most, and its share of the time left."""
-
-    steps: int
-    restarts: int
-    draws: int
-    clauses: int
-    share: float
-
-
-def _attack(problem: Problem, progress: Progress, *, effort: Effort) -> Progress:
-    """Looks for a witness of the open clauses, or of some of them spread evenly."""
+def _attack(problem: Problem, progress: Progress, *, effort: Effort, share: float, most: int = 1 << 30) -> Progress:
+    """Looks for a witness of the open clauses (at most so many, spread evenly) for a share of the time left."""
     open_ = np.flatnonzero(progress.open)
-    clauses = open_[:: -(-len(open_) // effort.clauses)]
+    clauses = open_[:: -(-len(open_) // most)]
     witness = find_witness(
         problem.model,
         problem.spec,
         clauses,
-        steps=effort.steps,
-        restarts=effort.restarts,
-        draws=effort.draws,
+        effort,
         seed=problem.seed,
-        deadline=time.monotonic() + effort.share * problem.remaining(),
+        deadline=time.monotonic() + share * problem.remaining(),
         device=problem.device,
     )
     outcome = "no witness found" if witness is None else "found a witness, replayed in the original model"
@@ -113,11 +101,10 @@ def _bound(problem: Problem, progress: Progress, *, method: str) -> Progress:
     return replace(progress, open=open_, margin=margin, log=(*progress.log, line))
 
 
-_ANY = 1 << 30
-_QUICK = Stage("attack", partial(_attack, effort=Effort(steps=20, restarts=4, draws=1, clauses=256, share=0.1)))
-_THOROUGH = Stage("attack", partial(_attack, effort=Effort(steps=100, restarts=16, draws=1, clauses=_ANY, share=0.2)))
+_QUICK = Stage("attack", partial(_attack, effort=Effort(steps=20, restarts=4), share=0.1, most=256))
+_THOROUGH = Stage("attack", partial(_attack, effort=Effort(steps=100, restarts=16), share=0.2))
 # Many random draws are what finds small unsafe regions in few dimensions, where gradients lead elsewhere.
-_LAST = Stage("attack", partial(_attack, effort=Effort(steps=50, restarts=256, draws=100, clauses=_ANY, share=0.5)))
+_LAST = Stage("attack", partial(_attack, effort=Effort(steps=50, restarts=256, draws=100), share=0.5))
 _BOUNDS = {method: Stage(method, partial(_bound, method=method)) for method in METHODS}
 
 PLANS: Mapping[str, Sequence[Stage]] = {

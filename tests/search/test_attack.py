@@ -13,6 +13,7 @@ import torch
 from certify.io.vnnlib import read_vnnlib
 from certify.model import Model
 from certify.search.attack import find_witness, pgd
+from certify.search.descent import Effort
 from certify.sets import Box, LpBall
 
 ROWS = torch.tensor([[[1.0, -1.0, 0.0], [1.0, 0.0, -1.0]]])
@@ -68,7 +69,7 @@ def property_text(condition: str, low: str = "0", high: str = "1") -> str:
 
 def search(model: Model, text: str, **options: object) -> object:
     spec = read_vnnlib(text).bind((1, 3), (1, 3))
-    return find_witness(model, spec, range(len(spec.clauses)), steps=50, restarts=8, **options)  # type: ignore[arg-type]
+    return find_witness(model, spec, range(len(spec.clauses)), Effort(steps=50, restarts=8), **options)  # type: ignore[arg-type]
 
 
 def reachable(model: Model) -> torch.Tensor:
