@@ -38,18 +38,19 @@ def crossing(function: Monotone, start: Tensor, stop: Tensor, wanted: Tensor) ->
 def _newton(function: Monotone, low: Tensor, high: Tensor, index: Tensor) -> Tensor:
     """Newton steps, or halvings where they would leave the bracket; `low` is the end where h <= 0, on whichever side that is.
 
-    An element is settled when h is all rounding, or after a Newton step shorter than sqrt(eps), whose error is about its square.
+    An element stays where it is once h is all rounding, or after a Newton step shorter than sqrt(eps), whose error is about its square.
     """
     t = 0.5 * low + 0.5 * high
     close, exact = 0.1 * eps(t) ** 0.5, 2 * eps(t)
+    settled = torch.zeros_like(t, dtype=torch.bool)
     for _ in range(MAX_STEPS):
         h, slope, magnitude = function(t, index)
+        settled |= h.abs() <= eps(t) * magnitude
         low, high = torch.where(h <= 0, t, low), torch.where(h > 0, t, high)
         newton = t - h / slope
         inside = (newton - low) * (newton - high) < 0
-        step = torch.where(inside, newton, 0.5 * low + 0.5 * high)
-        settled = (step - t).abs() <= torch.where(inside, close, exact) * t.abs() + tiny(t)
-        settled |= h.abs() <= eps(t) * magnitude
+        step = torch.where(settled, t, torch.where(inside, newton, 0.5 * low + 0.5 * high))
+        settled |= (step - t).abs() <= torch.where(inside, close, exact) * t.abs() + tiny(t)
         t = step
         if bool(settled.all()):
             break
