@@ -147,6 +147,10 @@ def _start(problem: Problem) -> tuple[Progress, tuple[str, ...]]:
     notes, empty = spec.notes, int((~nonempty).sum())
     if empty:
         notes = (*notes, f"{empty} of {_count(len(nonempty))} have an empty input set (a lower bound above its upper bound)")
+    regions = np.unique([clause.region for clause, some in zip(spec.clauses, nonempty, strict=True) if some]).astype(np.intp)
+    barren = int((~spec.inputs.attackable()[regions]).sum())
+    if barren:
+        notes = (*notes, f"{barren} of {len(regions)} input sets hold no float32 point: no witness from them can be replayed")
     return Progress(nonempty, np.where(nonempty, -inf, inf), log=notes), notes
 
 

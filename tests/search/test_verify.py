@@ -140,6 +140,12 @@ def test_an_empty_input_set_is_unsat_with_a_note() -> None:
     assert any("empty input set" in note for note in result.notes)
 
 
+def test_an_input_set_without_float32_points_gives_a_note() -> None:
+    result = verify(identity(), read_vnnlib(text("(assert (>= X_0 0.1))(assert (<= X_0 0.1))(assert (>= Y_0 0))")))
+    assert result.verdict == "unknown"
+    assert any("hold no float32 point" in note for note in result.notes)
+
+
 def test_a_property_that_is_false_outright_is_unsat_and_one_without_atoms_sat() -> None:
     assert verify(identity(), read_vnnlib(text("(assert (<= 1 0))"))).verdict == "unsat"
     assert verify(identity(), read_vnnlib(text("(assert (<= 0 1))"))).verdict == "sat"
