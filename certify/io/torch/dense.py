@@ -43,7 +43,7 @@ def _times_constant(call: Call, x: str, weight: Operand, source: str) -> str:
     node = lowering.reshape(call.builder, x, _at_least_2d(call.shape_of(x), front=True), f"{source}.row")
     shape = _at_least_2d(call.shape_of(weight), front=False)
     if len(shape) > 2:
-        return call.builder.add("matmul", [node], {"weight": call.constant(weight, "weight")}, source=source)
+        return lowering.matmul(call.builder, node, call.constant(weight, "weight"), source)
     rows = call.changed(weight, "rows", lambda value: value.reshape(shape).T, (shape[1], shape[0]))
     return call.builder.add("linear", [node], {"weight": rows}, source=source)
 
@@ -55,7 +55,7 @@ def _constant_times(call: Call, weight: Operand, x: str, source: str) -> str:
     shape = _at_least_2d(call.shape_of(weight), front=True)
     if len(shape) > 2:
         swapped = call.changed(weight, "turned", lambda value: value.swapaxes(-1, -2), (*shape[:-2], shape[-1], shape[-2]))
-        product = call.builder.add("matmul", [turned], {"weight": swapped}, source=f"{source}.product")
+        product = lowering.matmul(call.builder, turned, swapped, f"{source}.product")
     else:
         rows = call.changed(weight, "rows", lambda value: value.reshape(shape), shape)
         product = call.builder.add("linear", [turned], {"weight": rows}, source=f"{source}.product")
