@@ -6,7 +6,7 @@ An operator that is not listed is elementwise: one input, and its shape. Shapes 
 |---|---|---|---|
 | linear | x; weight (out, in), bias (out)? | | x @ weight.T + bias on the last axis |
 | matmul | x; weight (..., k, n) | | x @ weight, numpy broadcasting of leading axes; x has as many axes as weight, or more |
-| conv | x (n, c, *space); weight, bias? | stride, padding, dilation, groups | padding the same on both sides; else a `pad` comes before |
+| conv | x (n, c, *space); weight, bias? | stride, padding, dilation, groups | padding equal on both sides, else a `pad` before |
 | conv_transpose | x; weight, bias? | stride, padding, output_padding, dilation, groups | as torch |
 | scale, shift | x; factor or offset | | x * factor, x + offset; the constant broadcasts to x's shape, never the reverse |
 | add, sub, mul | x, y of equal shape | | |
