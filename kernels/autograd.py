@@ -43,10 +43,28 @@ def relax(
     return dispatch.relax(*inputs)
 
 
+class _Minimise(torch.autograd.Function):
+    """The derivative in the rows is the point where the minimum is attained (envelope theorem)."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, lower, upper, owner)
+        return dispatch.minimise(rows, lower, upper, owner)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, lower, upper, owner = ctx.saved_tensors
+        grad = grads[0][:, None]
+        of_rows = dispatch.minimiser(rows, lower, upper, owner).mul_(grad) if ctx.needs_input_grad[0] else None
+        of_lower = torch.zeros_like(lower).index_add(0, owner, grad * rows.clamp(min=0)) if ctx.needs_input_grad[1] else None
+        of_upper = torch.zeros_like(upper).index_add(0, owner, grad * rows.clamp(max=0)) if ctx.needs_input_grad[2] else None
+        return of_rows, of_lower, of_upper, None
+
+
 def minimise(rows: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
     """`dispatch.minimise`, differentiable in the rows and in the ends of the box."""
     if _needs_grad(rows, lower, upper):
-        return (rows.clamp(min=0) * lower[owner] + rows.clamp(max=0) * upper[owner]).sum(dim=1)
+        return _Minimise.apply(rows, lower, upper, owner)
     return dispatch.minimise(rows, lower, upper, owner)
 
 

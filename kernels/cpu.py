@@ -56,19 +56,33 @@ def relax_gradients(  # type: ignore[no-untyped-def]
     grad_upper_slope,
     grad_upper_shift,
 ):
-    """See `reference.relax_gradients`; one block of columns, so that threads never add into the same line."""
+    """See `reference.relax_gradients`; one block of columns, so that threads never add into the same line.
+
+    Three loops over a row, which stays in the cache: of one with so many arrays the compiler cannot show that it may be vectorised.
+    """
+    zero = rows.dtype.type(0)
     for r in range(rows.shape[0]):
         p, q, s = lower_owner[r], upper_owner[r], grad_shift[r]
-        for i in range(first, last):
-            a, g = rows[r, i], grad_out[r, i]
-            positive, negative = max(a, rows.dtype.type(0)), min(a, rows.dtype.type(0))
-            lower = g * lower_slope[p, i] + s * lower_shift[p, i]
-            upper = g * upper_slope[q, i] + s * upper_shift[q, i]
-            grad_rows[r, i] = lower if a > 0 else (upper if a < 0 else rows.dtype.type(0))
-            grad_lower_slope[p, i] += g * positive
-            grad_lower_shift[p, i] += s * positive
-            grad_upper_slope[q, i] += g * negative
-            grad_upper_shift[q, i] += s * negative
+        a, g, out = rows[r, first:last], grad_out[r, first:last], grad_rows[r, first:last]
+        ls, lb, us, ub = (
+            lower_slope[p, first:last],
+            lower_shift[p, first:last],
+            upper_slope[q, first:last],
+            upper_shift[q, first:last],
+        )
+        for i in range(last - first):
+            lower, upper = g[i] * ls[i] + s * lb[i], g[i] * us[i] + s * ub[i]
+            out[i] = lower if a[i] > 0 else (upper if a[i] < 0 else zero)
+        slope, shift = grad_lower_slope[p, first:last], grad_lower_shift[p, first:last]
+        for i in range(last - first):
+            positive = max(a[i], zero)
+            slope[i] += g[i] * positive
+            shift[i] += s * positive
+        slope, shift = grad_upper_slope[q, first:last], grad_upper_shift[q, first:last]
+        for i in range(last - first):
+            negative = min(a[i], zero)
+            slope[i] += g[i] * negative
+            shift[i] += s * negative
 
 
 @_kernel
@@ -81,6 +95,15 @@ def minimise(rows, owner, out, lower, upper):  # type: ignore[no-untyped-def]
             a = rows[r, i]
             total += max(a, rows.dtype.type(0)) * lower[b, i] + min(a, rows.dtype.type(0)) * upper[b, i]
         out[r] = total
+
+
+@_kernel
+def minimiser(rows, owner, out, lower, upper):  # type: ignore[no-untyped-def]
+    """See `reference.minimiser`."""
+    for r in range(rows.shape[0]):
+        b = owner[r]
+        for i in range(rows.shape[1]):
+            out[r, i] = lower[b, i] if rows[r, i] > 0 else upper[b, i]
 
 
 @_kernel

@@ -128,6 +128,16 @@ def minimise(rows: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tenso
     return out
 
 
+def minimiser(rows: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+    """`reference.minimiser`: rows (R, n), box ends (owners, n); returns (R, n)."""
+    if rows.device.type != "cpu":
+        return torch.where(rows > 0, lower[owner], upper[owner])
+    out = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    a, b = _numpy(rows, owner)
+    _by_rows(cpu.minimiser, len(rows), rows.numel(), (a, b, out.numpy()), tuple(_numpy(lower, upper)))
+    return out
+
+
 def magnitude(rows: Tensor, weight: Tensor, owner: Tensor) -> Tensor:
     """`reference.magnitude`: rows (R, n), weight (owners, n); returns (R,)."""
     if rows.device.type != "cpu":

@@ -81,6 +81,11 @@ def minimise(rows: Array, lower: Array, upper: Array, owner: Index) -> Array:
     return (np.maximum(rows, 0) * lower[owner] + np.minimum(rows, 0) * upper[owner]).sum(axis=1)
 
 
+def minimiser(rows: Array, lower: Array, upper: Array, owner: Index) -> Array:
+    """The point where `minimise` attains its value; the upper end at a coefficient 0."""
+    return np.where(rows > 0, lower[owner], upper[owner])
+
+
 def magnitude(rows: Array, weight: Array, owner: Index) -> Array:
     """sum_i |rows_i| * weight_i: the scale of the rounding errors in a product with the rows."""
     return (np.abs(rows) * weight[owner]).sum(axis=1)
