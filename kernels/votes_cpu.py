@@ -1,7 +1,8 @@
 """Numba twins of `votes_reference`, over many inputs in parallel: one input per iteration, ballots contiguous per input.
 
-The sums over units are additions of contiguous runs, which the compiler vectorises; the least number of units comes from a histogram of the
-sums, which are small, so nothing is sorted. Classes whose gap is too wide to matter are skipped by a bound that costs one division.
+The sums over units are additions of contiguous runs, which the compiler vectorises; the least number of units comes from a
+histogram of the sums, which are small, so nothing is sorted. Classes whose gap is too wide to matter are skipped by a bound that
+costs one division.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """Vote certificates by definition, in numpy: what the numba twins in `votes_cpu` must equal.
 
-Units (buckets, sources, periods) are what an adversary poisons; a unit is seen by some classifiers, which then vote as the adversary
-likes. `runs` holds who sees what, as rows (u, b, n): units u, u+1, ..., u+n-1 are seen by classifiers b, b+1, ..., b+n-1 one to one.
+Units (buckets, sources, periods) are what an adversary poisons; a unit is seen by some classifiers, which then vote as the
+adversary likes. `runs` holds who sees what, as rows (u, b, n): units u, u+1, ..., u+n-1 are seen by classifiers b, b+1, ..., b+n-1
+one to one.
 
-Every rule asks the same question: how many units must be poisoned before a difference of votes (its *gap*) is used up? Classifier b can
-give at most `weights[b]`, a unit at most the sum over the classifiers that see it, so `attack_size` is a lower limit of the attack; it is
-exact where no two units share a classifier (arXiv 2202.02628, theorem 2, for gaps between two classes; arXiv 2006.14768 for disjoint units).
+Every rule asks the same question: how many units must be poisoned before a difference of votes (its *gap*) is used up? Classifier
+b can give at most `weights[b]`, a unit at most the sum over the classifiers that see it, so `attack_size` is a lower limit of the
+attack; it is exact where no two units share a classifier (arXiv 2202.02628, theorem 2, for gaps between two classes; arXiv
+2006.14768 for disjoint units).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 ABSTAIN = 255
 """Ballot of a classifier that does not vote; once poisoned it votes as the adversary likes."""
 UNPROVED = 254
-"""Ballot of a classifier that the adversary controls without poisoning (its answer at this input is not proved): weight 0, costs a gap of 1."""
+"""Ballot of a classifier whose answer here is not proved: the adversary has it for nothing. Gaps shrink by 1, its weight is 0."""
 MISSING = 253
 """Ballot not cast yet; no rule accepts it."""
 MAX_CLASSES = 253
@@ -79,8 +81,8 @@ def plurality(ballots: np.ndarray, runs: np.ndarray, units: int, classes: int) -
 def targeted(ballots: np.ndarray, runs: np.ndarray, units: int, classes: int, target: int) -> int:
     """A number of units that cannot make `target` the class with most votes; -1 if it already is. Exact for disjoint units.
 
-    The target must pass every class. For a set S of them the sum of the leads over S shrinks by |S| + 1 where a classifier that voted
-    for a class of S is turned to the target, by |S| for another. The sets that bind are those of the largest leads.
+    The target must pass every class. For a set S of them the sum of the leads over S shrinks by |S| + 1 where a classifier that
+    voted for a class of S is turned to the target, by |S| for another. The sets that bind are those of the largest leads.
     """
     counts = tally(ballots, classes)
     unproved = int(np.sum(ballots == UNPROVED))
@@ -99,9 +101,9 @@ def runoff(places: np.ndarray, runs: np.ndarray, units: int) -> tuple[int, int]:
     """The winner of a run-off between the two classes with most first places, and a number of units that cannot change it.
 
     places (classifiers, classes) holds the rank each classifier gives each class, 0 the best; a row of `ABSTAIN` abstains. Source:
-    arXiv 2302.02300; there are two ways to lose. Out of the first two: two rivals pass the winner, which needs both leads and their sum
-    (weights 3 for a vote of the winner, 0 for one of the two rivals, 1 otherwise) used up. Beaten in the run-off by a rival: the
-    rival passes the second (unless it is the second), and the preferences of the winner over it are used up.
+    arXiv 2302.02300; there are two ways to lose. Out of the first two: two rivals pass the winner, which needs both leads and
+    their sum (weights 3 for a vote of the winner, 0 for one of the two rivals, 1 otherwise) used up. Beaten in the run-off by a
+    rival: the rival passes the second (unless it is the second), and the preferences of the winner over it are used up.
     """
     classes = places.shape[1]
     ballots = np.where((places == ABSTAIN).all(axis=1), ABSTAIN, np.argmin(places, axis=1))
@@ -128,7 +130,8 @@ def runoff(places: np.ndarray, runs: np.ndarray, units: int) -> tuple[int, int]:
 
 
 def median_interval(values: np.ndarray, runs: np.ndarray, units: int, radius: int) -> tuple[float, float]:
-    """An interval that holds the (lower) median of `values` (classifiers,) whichever `radius` units are poisoned; exact for disjoint units.
+    """An interval that holds the (lower) median of `values` (classifiers,) whichever `radius` units are poisoned; exact for
+    disjoint units.
 
     The median stays at or below t while more than half of the values at or below t are out of reach. Source: arXiv 2208.13904.
     """

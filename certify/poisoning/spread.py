@@ -14,8 +14,8 @@ import numpy as np
 class Spread:
     """`units` buckets, seen by `classifiers` base classifiers; every certificate counts buckets and reads who sees them from here.
 
-    `runs` are rows (u, b, n), sorted: buckets u ... u+n-1 are seen by classifiers b ... b+n-1 one to one, no pair twice. `shifts` are those
-    of Finite Aggregation, for the record. Made by `disjoint`, `finite` and `overlapping`.
+    `runs` are rows (u, b, n), sorted: buckets u ... u+n-1 are seen by classifiers b ... b+n-1 one to one, no pair twice. `shifts`
+    are those of Finite Aggregation, for the record. Made by `disjoint`, `finite` and `overlapping`.
     """
 
     units: int
@@ -59,9 +59,10 @@ def disjoint(k: int) -> Spread:
 
 
 def finite(k: int, d: int, shifts: Sequence[int] | None = None) -> Spread:
-    """Finite Aggregation (arXiv 2202.02628): kd buckets and kd classifiers; bucket u is seen by the classifiers (u + s) mod kd, s in `shifts`.
+    """Finite Aggregation: of kd buckets and kd classifiers, bucket u is seen by the classifiers (u + s) mod kd for s in `shifts`.
 
-    Without `shifts` d of them are chosen by a hash of (k, d), the first 0, so that d = 1 is Deep Partition Aggregation.
+    Source: arXiv 2202.02628. Without `shifts` d of them are chosen by a hash of (k, d), the first 0, so that d = 1 is Deep
+    Partition Aggregation.
     """
     if k < 1 or d < 1:
         raise ValueError(f"k and d must be at least 1, got k={k} and d={d}")

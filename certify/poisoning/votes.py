@@ -20,8 +20,8 @@ _LARGEST_SUM = 2**15 - 1
 class Votes:
     """Ballots of classifiers `ids` on a number of inputs: uint8 (classifiers, inputs), a class, `ABSTAIN` or `UNPROVED`.
 
-    `places`, for run-offs, holds the rank that each classifier gives each class, uint8 (classifiers, inputs, classes), 0 the best; rows of
-    `ABSTAIN` abstain. `ids` are the numbers of the classifiers in their `Spread`; None where nobody recorded them.
+    `places`, for run-offs, holds the rank that each classifier gives each class, uint8 (classifiers, inputs, classes), 0 the best;
+    rows of `ABSTAIN` abstain. `ids` are the numbers of the classifiers in their `Spread`; None where nobody recorded them.
     """
 
     ballots: np.ndarray
@@ -76,14 +76,14 @@ class Votes:
 
 @dataclass(frozen=True)
 class Radii:
-    """Winning class and certified radius of every input, int64 (inputs,); a radius counts buckets, -1 where nothing is certified."""
+    """Winning class and certified radius of every input, int64 (inputs,): radii count buckets, -1 where nothing is certified."""
 
     winners: np.ndarray
     radii: np.ndarray
 
 
 def plurality(votes: Votes, spread: Spread) -> Radii:
-    """Class with most votes (ties to the smaller) and a number of buckets that cannot change it; exact where no classifier sees two.
+    """Class with most votes (ties to the smaller) and a number of buckets that cannot change it, exact if classifiers see one each.
 
     Ballots that are `UNPROVED` count for whatever rival they help, at no cost to the adversary (arXiv 2301.11824).
     """
@@ -96,7 +96,10 @@ def plurality(votes: Votes, spread: Spread) -> Radii:
 
 
 def runoff(votes: Votes, spread: Spread) -> Radii:
-    """Winner of a run-off between the two classes with most votes, and a number of buckets that cannot change it (arXiv 2302.02300)."""
+    """Winner of a run-off between the two classes with most votes, and a number of buckets that cannot change it.
+
+    Source: arXiv 2302.02300, with bounds on shared classifiers of our own where buckets overlap.
+    """
     _check_sums(3, spread)
     votes = votes.aligned(spread)
     if votes.places is None:
@@ -115,7 +118,7 @@ def runoff(votes: Votes, spread: Spread) -> Radii:
 
 
 def targeted(votes: Votes, spread: Spread, targets: Sequence[int] | np.ndarray | int) -> np.ndarray:
-    """A number of buckets that cannot make `targets` (one class, or one per input) win; -1 where it wins already. int64 (inputs,)."""
+    """A number of buckets that cannot make `targets` (one class, or one per input) win, -1 where it wins already: (inputs,)."""
     _check_sums(votes.classes + 1, spread)
     votes = votes.aligned(spread)
     wanted = np.broadcast_to(np.asarray(targets, dtype=np.int64), votes.ballots.shape[1:])
@@ -131,7 +134,7 @@ RULES = {"plurality": plurality, "runoff": runoff}
 
 
 def places_of(scores: np.ndarray) -> np.ndarray:
-    """Ranks of the classes by score, best 0, ties to the smaller class: (..., classes) to uint8 of the same shape; NaN is a ValueError."""
+    """Ranks of the classes by score, best 0, ties to the smaller class: (..., classes) to uint8; NaN is a ValueError."""
     if np.isnan(scores).any():
         raise ValueError("scores contain NaN; a classifier without an answer must abstain")
     order = np.argsort(-scores, axis=-1, kind="stable")

@@ -46,7 +46,7 @@ def attacks(spread: Spread) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def smallest(spread: Spread, wins: Callable[[np.ndarray], bool]) -> int:
-    """The true size of the smallest attack, one more than there are buckets if there is none; `wins` judges a set of classifiers."""
+    """The true size of the smallest attack, one more than there are buckets if there is none."""
     return next((size for size, reached in attacks(spread) if wins(reached)), spread.units + 1)
 
 

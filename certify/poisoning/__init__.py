@@ -1,0 +1,1 @@
+"""Certificates against poisoned training data, by voting of classifiers that each see little of it."""

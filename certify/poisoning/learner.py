@@ -1,0 +1,175 @@
+"""What a base learner must be, and the scikit-learn estimators as one."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+UNSEEN = -np.inf
+"""Score of a class that a classifier has never seen."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one base classifier is a function of: its number, its seed and its own buckets, each with its samples in canonical
+    order.
+
+    `buckets` pairs the number of a bucket with the indices of its samples; the number serves to recognise a bucket that another
+    job of the same call has too.
+    """
+
+    classifier: int
+    seed: int
+    buckets: tuple[tuple[int, np.ndarray], ...]
+
+    @property
+    def samples(self) -> np.ndarray:
+        """Indices of all samples, bucket after bucket."""
+        return np.concatenate([index for _, index in self.buckets])
+
+
+class Learner(Protocol):
+    """Trains base classifiers. `fit` must make each model a function of its own job and of nothing else, bit for bit.
+
+    `block` is the number of jobs it likes to be given at a time; what was trained is stored after every block.
+    """
+
+    @property
+    def block(self) -> int:
+        """Jobs per call of `fit`."""
+
+    def spec(self) -> dict[str, Any]:
+        """Everything that determines a model beside its job, as JSON values: it names the model in the store."""
+
+    def fit(self, X: Any, y: np.ndarray, classes: int, jobs: Sequence[Job]) -> list[Any]:
+        """One model per job. X and y (class numbers) are the whole training set, of which a job may read its own samples only."""
+
+    def scores(self, models: Sequence[Any], X: Any) -> np.ndarray:
+        """Scores of the classes, (models, inputs, classes), the larger the better; finite, or `UNSEEN`."""
+
+    def dump(self, model: Any) -> bytes:
+        """A model as bytes."""
+
+    def load(self, content: bytes) -> Any:
+        """The model that `dump` wrote."""
+
+
+@dataclass(frozen=True)
+class SklearnModel:
+    """A fitted estimator, the numbers of the classes it has seen, and how many there are in all."""
+
+    estimator: Any
+    seen: np.ndarray
+    classes: int
+
+
+@dataclass(frozen=True)
+class SklearnLearner:
+    """Any scikit-learn classifier or pipeline, cloned for every bucket set and trained in `n_jobs` processes of one BLAS thread
+    each.
+
+    Every `random_state` inside it is set to the classifier's seed and every `n_jobs` to 1.
+    """
+
+    estimator: Any
+    n_jobs: int | None = field(default=None, compare=False)
+    block: int = 64
+
+    def spec(self) -> dict[str, Any]:
+        """The estimator with all its parameters, and the versions of what computes."""
+        import sklearn
+
+        return {"learner": "scikit-learn", "estimator": describe(self.estimator), "versions": [sklearn.__version__, np.__version__]}
+
+    def fit(self, X: Any, y: np.ndarray, classes: int, jobs: Sequence[Job]) -> list[SklearnModel]:
+        """One fitted clone per job."""
+        from joblib import Parallel, delayed
+
+        tasks = (delayed(_fit)(self.estimator, X[job.samples], y[job.samples], classes, job) for job in jobs)
+        return Parallel(n_jobs=self.n_jobs)(tasks)
+
+    def scores(self, models: Sequence[SklearnModel], X: Any) -> np.ndarray:
+        """Decision values, else probabilities, else 1 for the predicted class and 0 for the others."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):
+            return np.stack([_scores(model, X) for model in models])
+
+    def dump(self, model: SklearnModel) -> bytes:
+        """The pickled model."""
+        return pickle.dumps(model, protocol=5)
+
+    def load(self, content: bytes) -> SklearnModel:
+        """Unpickles a model of our own store."""
+        return pickle.loads(content)
+
+
+def describe(value: Any) -> Any:
+    """An estimator (or a parameter of one) as JSON values: its class by full name and every parameter, nested ones too.
+
+    A ValueError where a parameter prints as a memory address, which names nothing.
+    """
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        parameters = {name: describe(entry) for name, entry in sorted(value.get_params(deep=False).items())}
+        return {"class": _full_name(type(value)), "parameters": parameters}
+    if isinstance(value, (list, tuple)):
+        return [describe(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(name): describe(entry) for name, entry in value.items()}
+    if callable(value):
+        return _full_name(value)
+    if isinstance(value, np.ndarray):
+        return {"array": value.tolist()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    text = repr(value)
+    if " at 0x" in text:
+        raise ValueError(f"the parameter {text} cannot be named for the store; give its class a __repr__ that shows its settings")
+    return text
+
+
+def _full_name(value: Any) -> str:
+    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+
+
+def _fit(estimator: Any, X: Any, y: np.ndarray, classes: int, job: Job) -> SklearnModel:
+    from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
+
+    fresh = clone(estimator)
+    settings = fresh.get_params(deep=True)
+    fresh.set_params(
+        **{name: job.seed for name in settings if name.split("__")[-1] == "random_state"},
+        **{name: 1 for name, value in settings.items() if name.split("__")[-1] == "n_jobs" and value is not None},
+    )
+    with threadpool_limits(1):
+        try:
+            fresh.fit(X, y)
+        except ValueError as error:
+            raise ValueError(f"classifier {job.classifier} ({len(y)} samples) could not be trained: {error}") from error
+    return SklearnModel(fresh, np.unique(y), classes)
+
+
+def _scores(model: SklearnModel, X: Any) -> np.ndarray:
+    """Scores of all classes, (inputs, classes)."""
+    scores = np.full((len(X), model.classes), UNSEEN)
+    for method, read in _READINGS.items():
+        if hasattr(model.estimator, method):
+            scores[:, model.seen] = read(getattr(model.estimator, method)(X), model.seen)
+            return scores
+    raise ValueError(f"{type(model.estimator).__name__} has no predict method")
+
+
+def _two_sided(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    return np.stack([-values, values], axis=1) if values.ndim == 1 else values
+
+
+_READINGS = {
+    "decision_function": _two_sided,
+    "predict_proba": lambda values, seen: values,
+    "predict": lambda values, seen: (values[:, None] == seen).astype(float),
+}
