@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from certify.graph.graph import INPUT, Derived, Graph, GraphError, Node, Shape
 from certify.graph.shapes import output_shape
 
@@ -40,6 +42,14 @@ class GraphBuilder:
         self._derived.append(Derived(name, function, inputs))
         self._constant_shapes[name] = tuple(shape)
         return name
+
+    def combine(self, name: str, function: Callable[..., Any], *inputs: str, shape: Sequence[int]) -> str:
+        """The constant `function(*inputs)`, of the given shape: computed now, in float64, where all inputs are numpy arrays;
+        otherwise derived, and so still live."""
+        arrays = [value for value in map(self._constants.get, inputs) if isinstance(value, np.ndarray)]
+        if len(arrays) < len(inputs):
+            return self.derive(name, function, *inputs, shape=shape)
+        return self.constant(name, function(*(array.astype(np.float64) for array in arrays)))
 
     def add(
         self,

@@ -6,25 +6,20 @@ Every tensor carries the engine's batch axis in front: values are `(batch, *node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import torch
 from torch import Tensor
 
-from certify.graph import Node
+from certify.graph import Node, Shape
+from certify.operators.relaxation import Lines, LinesRelaxation, Relaxation
+from certify.operators.rows import Rows, UnitRows, WindowRows
+
+__all__ = ["Affine", "Elementwise", "Line", "Lines", "Params", "Relaxation", "Shapes"]
 
 Params = Mapping[str, Tensor]
-
-
-class Lines(NamedTuple):
-    """lower_slope * x + lower_intercept <= f(x) <= upper_slope * x + upper_intercept on an interval, elementwise."""
-
-    lower_slope: Tensor
-    lower_intercept: Tensor
-    upper_slope: Tensor
-    upper_intercept: Tensor
+Shapes = Sequence[Shape]
 
 
 class Line(NamedTuple):
@@ -68,3 +63,37 @@ class Elementwise:
     """Where f is not differentiable or jumps, for tests and for splitting; a function of attributes is left out."""
     examples: tuple[tuple[Mapping[str, object], Mapping[str, float]], ...] = (({}, {}),)
     """(attrs, params) pairs that the generated tests run through."""
+    affine: ClassVar[bool] = False
+    separable: ClassVar[bool] = True
+
+    def relax(self, l: Tensor, u: Tensor, node: Node, params: Params) -> Relaxation:
+        """The node replaced by its lines on [l, u]."""
+        return LinesRelaxation(self.lines(l, u, node, params))
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = L(x, ...) + constant, with L linear jointly in its inputs.
+
+    value      `(*inputs, node, params) -> y`: the map itself.
+    linear     the same without the constant.
+    magnitude  |L|, the map whose matrix holds the absolute values: what interval arithmetic and rounding analysis need. None where L
+               has no negative entry, and `linear` serves.
+    transpose  `(rows, node, params, shapes) -> one tensor per input`: pulls rows of coefficients, (rows, *node.shape), back to each
+               input, (rows, *shape). `shapes` are the shapes of the inputs.
+    constant   `(node, params) -> tensor that broadcasts to node.shape`, or None where the map is linear.
+    unit_rows  `(UnitRows, node, params, shapes) -> tuple of Rows`, one per input: the transpose of unit rows, without building them.
+               None, or a result None, where building them is as good.
+    windows    `(WindowRows, node, params, shapes) -> tuple of Rows`: the transpose of rows in window form, likewise.
+    """
+
+    value: Callable[..., Tensor]
+    linear: Callable[..., Tensor]
+    transpose: Callable[[Tensor, Node, Params, Shapes], tuple[Tensor, ...]]
+    magnitude: Callable[..., Tensor] | None = None
+    constant: Callable[[Node, Params], Tensor | None] = lambda node, params: None
+    unit_rows: Callable[[UnitRows, Node, Params, Shapes], tuple[Rows, ...] | None] | None = None
+    windows: Callable[[WindowRows, Node, Params, Shapes], tuple[Rows, ...] | None] | None = None
+    separable: bool = False
+    """Each output depends on one input and each input feeds one output: independent inputs stay independent."""
+    affine: ClassVar[bool] = True

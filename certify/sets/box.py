@@ -11,9 +11,10 @@ from torch import Tensor
 
 def as_tensor(values: Any, like: Tensor | None = None) -> Tensor:
     """A floating-point tensor of `values` (array, list, tensor); integers become float32."""
-    tensor = torch.as_tensor(values)
     if like is not None:
-        return tensor.to(dtype=like.dtype, device=like.device)
+        # In one step: a Python float must not pass through float32.
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+    tensor = torch.as_tensor(values)
     return tensor if tensor.is_floating_point() else tensor.to(torch.float32)
 
 

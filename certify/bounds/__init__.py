@@ -1,0 +1,1 @@
+"""Bound propagation: intervals, backward and forward linear bounds, optimised lines."""

@@ -1,0 +1,173 @@
+"""Bounds of a network's outputs, of rows of an objective, or of any node: every method behind one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+
+import torch
+from torch import Tensor
+
+from certify.bounds.alpha import optimised_lower_bound
+from certify.bounds.backward import DEFAULT_MEMORY, lower_bound, rows_per_chunk, tighten_backward
+from certify.bounds.forward import ForwardForms
+from certify.bounds.interval import Interval
+from certify.bounds.relaxed import Region, Relaxed, Tighten, refuse_nan, relax_network
+from certify.bounds.rounding import NEAREST, Rounding
+from certify.graph import Node
+from certify.operators.program import Program
+from certify.operators.rows import DenseRows, Rows, UnitRows
+from certify.operators.table import OPS
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Rows to be bounded from below: row r is `outputs[r] @ node (+ inputs[r] @ x)` on the set of batch element `owner[r]`."""
+
+    owner: Tensor
+    outputs: Rows
+    inputs: Rows | None = None
+
+    def chunks(self, size: int) -> list[Objective]:
+        """The same rows in pieces of at most `size`."""
+        count = len(self.owner)
+        if count <= size:
+            return [self]
+        pieces = [slice(i, min(i + size, count)) for i in range(0, count, size)]
+        return [Objective(self.owner[p], self.outputs.select(p), self.inputs.select(p) if self.inputs else None) for p in pieces]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How intermediate bounds are tightened, and how the rows of the objective are bounded on the relaxed network."""
+
+    tighten: Callable[[int], Tighten]
+    bound: Callable[[Relaxed, Mapping[str, Rows], Tensor], Tensor]
+
+
+def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor, memory: int) -> Interval:
+    """Keeps interval bounds, but gives affine functions of a ball, of which its bounding box is no good measure, their exact bounds."""
+    alive = relaxed.program.graph.ancestors(node.name)
+    affine = all(OPS[n.op].affine for n in relaxed.order if n.name in alive and n.inputs)
+    if affine and relaxed.region.box is not relaxed.region:
+        return tighten_backward(relaxed, node, mask, memory)
+    return relaxed.intervals[node.name]
+
+
+def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) -> Tensor:
+    total = torch.zeros(len(owner), dtype=relaxed.program.dtype, device=owner.device)
+    for name, rows in start.items():
+        l, u = relaxed.intervals[name]
+        total = total + rows.minimise(l, u, owner)
+        if relaxed.rounding.active:
+            scale = torch.maximum(l.abs(), u.abs())
+            total = total - relaxed.rounding.gamma(scale[0].numel() + 4, scale.dtype) * rows.magnitude(scale, owner)
+    return total
+
+
+METHODS: Mapping[str, Method] = {
+    "ibp": Method(lambda memory: partial(_first_affine, memory=memory), _interval_bound),
+    "crown-ibp": Method(lambda memory: partial(_first_affine, memory=memory), lower_bound),
+    "crown": Method(lambda memory: partial(tighten_backward, memory=memory), lower_bound),
+    "forward": Method(lambda memory: ForwardForms(), lower_bound),
+    "alpha-crown": Method(lambda memory: partial(tighten_backward, memory=memory), optimised_lower_bound),
+}
+
+
+def relax(
+    program: Program,
+    region: Region,
+    method: str,
+    *,
+    target: str | None = None,
+    rounding: Rounding = NEAREST,
+    memory: int = DEFAULT_MEMORY,
+) -> Relaxed:
+    """Relaxes the network up to `target` (default: its output) over `region`, with the intermediate bounds of `method`."""
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
+    region = region.box if getattr(region, "p", None) == inf else region
+    tighten = METHODS[method].tighten(memory)
+    relaxed = relax_network(program, region, target or program.graph.output, tighten, rounding)
+    refuse_nan(relaxed.intervals)
+    return relaxed
+
+
+def bound_rows(
+    relaxed: Relaxed, objective: Objective, method: str, *, target: str | None = None, memory: int = DEFAULT_MEMORY
+) -> Tensor:
+    """A lower bound of every row of the objective, (rows,): the better of its method's and of interval arithmetic's."""
+    graph = relaxed.program.graph
+    name = target or graph.output
+    size = rows_per_chunk(relaxed, name, memory)
+    found = []
+    for part in objective.chunks(size):
+        start = {name: part.outputs} if part.inputs is None else {name: part.outputs, graph.input: part.inputs}
+        bound = METHODS[method].bound(relaxed, start, part.owner)
+        if METHODS[method].bound is not _interval_bound:
+            bound = torch.maximum(bound, _interval_bound(relaxed, start, part.owner))
+        found.append(bound)
+    bounds = torch.cat(found) if len(found) != 1 else found[0]
+    if bool(torch.isnan(bounds).any()):
+        raise ValueError("a bound is NaN: values overflow on this input set; use float64 or a smaller set")
+    return bounds
+
+
+def compute_bounds(
+    program: Program,
+    region: Region,
+    method: str = "crown",
+    objective: Tensor | None = None,
+    *,
+    node: str | None = None,
+    rounding: Rounding = NEAREST,
+    memory: int = DEFAULT_MEMORY,
+) -> tuple[Tensor, Tensor]:
+    """lower <= value <= upper for every point of the set: of a node (default: the output), (batch, *shape), or of rows of an objective.
+
+    `region` is (batch, *graph.input_shape) in the program's dtype; `objective` is (specs, n) or (batch, specs, n) over the n elements
+    of the node, and gives bounds (batch, specs). Differentiable in weights and region, alpha-crown excepted. With `rounding=OUTWARD`
+    the bounds hold in real arithmetic; with NEAREST they are within rounding of bounds that do.
+    """
+    target = program.graph.node(node or program.graph.output)
+    relaxed = relax(program, region, method, target=target.name, rounding=rounding, memory=memory)
+    rows, shape = (_unit_objective if objective is None else _objective)(relaxed, target, objective)
+    both = bound_rows(relaxed, rows, method, target=target.name, memory=memory)
+    lower, negated = both.chunk(2)
+    return lower.reshape(shape), -negated.reshape(shape)
+
+
+def _unit_objective(relaxed: Relaxed, target: Node, objective: Tensor | None) -> tuple[Objective, tuple[int, ...]]:
+    l, _ = relaxed.intervals[target.name]
+    count = l[0].numel()
+    owner = torch.arange(relaxed.batch, device=l.device).repeat_interleave(count)
+    index = torch.arange(count, device=l.device).repeat(relaxed.batch)
+    sign = torch.ones(len(index), dtype=l.dtype, device=l.device)
+    rows = UnitRows(index.repeat(2), torch.cat([sign, -sign]), target.shape)
+    return Objective(owner.repeat(2), rows), tuple(l.shape)
+
+
+def _objective(relaxed: Relaxed, target: Node, objective: Tensor) -> tuple[Objective, tuple[int, ...]]:
+    values, owner = objective_rows(objective, relaxed.batch, target, relaxed.program)
+    rows = DenseRows(torch.cat([values, -values]))
+    return Objective(owner.repeat(2), rows), (relaxed.batch, len(owner) // max(relaxed.batch, 1))
+
+
+def objective_rows(objective: Tensor, batch: int, target: Node, program: Program) -> tuple[Tensor, Tensor]:
+    """An objective (specs, n) or (batch, specs, n) as rows (batch * specs, *target.shape) and their owners."""
+    values = torch.as_tensor(objective).to(dtype=program.dtype, device=program.device)
+    count = 1
+    for n in target.shape:
+        count *= n
+    if values.ndim not in (2, 3) or values.shape[-1] != count or (values.ndim == 3 and values.shape[0] != batch):
+        raise ValueError(
+            f"objective must be (specs, {count}) or ({batch}, specs, {count}) for {target}; got {list(values.shape)}"
+        )
+    specs = values.shape[-2]
+    rows = values.expand(batch, specs, count).reshape(batch * specs, *target.shape)
+    return rows, torch.arange(batch, device=program.device).repeat_interleave(specs)
+
+
+__all__ = ["METHODS", "Method", "Objective", "bound_rows", "compute_bounds", "objective_rows", "relax"]

@@ -1,0 +1,142 @@
+"""The minimum of linear rows over an input set, and a point where it is attained.
+
+Box: each coordinate goes to the end that its sign wants. l_1 ball inside a box: a fractional knapsack, exact. l_2 ball inside a box: the
+Lagrangian dual in one multiplier, which is a lower bound for every value of the multiplier, so that an inexact search stays sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+import torch
+from torch import Tensor
+
+from certify.bounds.rounding import Rounding
+from certify.operators.rows import Rows
+from certify.sets import Box, LpBall
+
+_BISECTIONS = 40
+
+
+def minimise(rows: Rows, region: Box | LpBall, owner: Tensor, rounding: Rounding) -> Tensor:
+    """A lower bound of rows @ x over the set of each row's owner, (rows,): exact but for rounding and the search for a multiplier."""
+    box = region.box
+    scale = torch.maximum(box.lower.abs(), box.upper.abs())
+    value = _rule(region)[0](rows, region, owner)
+    if not rounding.active:
+        return value
+    return value - rounding.gamma(scale[0].numel(), scale.dtype) * rows.magnitude(scale, owner)
+
+
+def minimiser(rows: Tensor, region: Box | LpBall, owner: Tensor) -> Tensor:
+    """A point of each row's set where rows @ x is least, (rows, *shape)."""
+    return _rule(region)[1](rows, region, owner)
+
+
+def _box_minimise(rows: Rows, box: Box, owner: Tensor) -> Tensor:
+    return rows.minimise(box.lower, box.upper, owner)
+
+
+def _box_minimiser(rows: Tensor, box: Box, owner: Tensor) -> Tensor:
+    return torch.where(rows > 0, box.lower[owner], box.upper[owner])
+
+
+def _ball_minimise(rows: Rows, ball: LpBall, owner: Tensor) -> Tensor:
+    """Through the dual of the ball's constraint; gradients by the envelope theorem, with the optimal step and multiplier held fixed.
+
+    For any multiplier mu >= 0, min over the set >= min over the box of a @ x + mu (cost(x - center) - budget), where cost is
+    |.|_1 with budget eps (p = 1) or |.|_2^2 with budget eps^2 (p = 2). With d the box's minimiser, the right side is evaluated as
+    a @ (center + d) + mu (cost(d) - budget).
+    """
+    a = rows.dense().flatten(1)
+    center = ball.center.flatten(1)[owner]
+    eps = ball.eps[owner]
+    with torch.no_grad():
+        step, multiplier = _BALL_STEP[ball.p](a, ball, owner)
+        cost, budget = (step.abs(), eps) if ball.p == 1 else (step * step, eps * eps)
+        slack = multiplier * (cost.sum(dim=1) - budget)
+        pull = multiplier[:, None] * (step.sign() if ball.p == 1 else 2 * step)
+        clipped = a + pull  # zero where the step is free of the domain
+    value = (a * (center.detach() + step)).sum(dim=1) + slack
+    # d value / d center: the multiplier's pull, not a, where the domain stops the coordinate.
+    moved = torch.where(step == 0, a.detach(), a.detach() - clipped)
+    return value + (moved * (center - center.detach())).sum(dim=1)
+
+
+def _ball_minimiser(rows: Tensor, ball: LpBall, owner: Tensor) -> Tensor:
+    step, _ = _BALL_STEP[ball.p](rows.flatten(1), ball, owner)
+    box = ball.box
+    return torch.clamp(ball.center[owner] + step.reshape(rows.shape), box.lower[owner], box.upper[owner])
+
+
+def _reach(ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """How far each coordinate may go down and up before it leaves the domain (or the ball's bounding box)."""
+    box = ball.box
+    return (box.lower - ball.center).flatten(1)[owner], (box.upper - ball.center).flatten(1)[owner]
+
+
+def _step_l1(a: Tensor, ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """Fractional knapsack: the budget goes to the largest |a| first, each coordinate as far as the domain allows."""
+    down, up = _reach(ball, owner)
+    eps = ball.eps[owner][:, None]
+    room = torch.where(a > 0, -down, up)
+    order = a.abs().argsort(dim=1, descending=True)
+    sorted_room = room.gather(1, order)
+    before = sorted_room.cumsum(dim=1) - sorted_room
+    taken = torch.minimum(sorted_room, (eps - before).clamp(min=0))
+    step = torch.zeros_like(a).scatter(1, order, taken) * -a.sign()
+    # The multiplier is the gain per unit of the first coordinate that does not get all it could take.
+    unfilled = (taken < sorted_room).to(a.dtype)
+    gains = a.abs().gather(1, order) * unfilled
+    return step, gains.amax(dim=1)
+
+
+def _step_l2(a: Tensor, ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """d(s) = clip(-s a) minimises the Lagrangian at mu = 1 / (2 s); |d(s)| grows with s, and bisection finds |d(s)| = eps."""
+    down, up = _reach(ball, owner)
+    eps, norm = ball.eps[owner], a.norm(dim=1)
+    tiny = torch.finfo(a.dtype).tiny
+
+    def clipped(s: Tensor) -> Tensor:
+        return torch.clamp(-s[:, None] * a, down, up)
+
+    low = eps / norm.clamp(min=tiny)  # |clip(-s a)| <= s |a| <= eps here
+    # Beyond `high` every coordinate has reached its end: the ball's constraint is slack if that is still inside.
+    smallest = torch.where(a != 0, a.abs(), torch.full_like(a, inf)).amin(dim=1)
+    ends = torch.where(a > 0, down, torch.where(a < 0, up, torch.zeros_like(a)))
+    slack = ends.norm(dim=1) <= eps
+    reach = torch.maximum(-down, up).amax(dim=1)
+    high = torch.maximum(low, torch.where(torch.isfinite(smallest), reach / smallest.clamp(min=tiny), low)).clamp(max=1e30)
+    for _ in range(_BISECTIONS):
+        middle = (low * high).sqrt()
+        inside = clipped(middle).norm(dim=1) <= eps
+        low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+        if bool((high <= low * (1 + 1e-6)).all()):
+            break
+    free = slack | (norm <= tiny) | (eps == 0)
+    step = torch.where(free[:, None], ends, clipped(low))
+    multiplier = torch.where(free, torch.zeros_like(eps), 0.5 / low.clamp(min=tiny))
+    return torch.where((eps == 0)[:, None], torch.zeros_like(step), step), multiplier
+
+
+_BALL_STEP: dict[float, Callable[[Tensor, LpBall, Tensor], tuple[Tensor, Tensor]]] = {1.0: _step_l1, 2.0: _step_l2}
+
+
+def _rule(region: Box | LpBall) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    return _RULES[getattr(region, "p", inf)]
+
+
+def _cube_minimise(rows: Rows, ball: Box | LpBall, owner: Tensor) -> Tensor:
+    return _box_minimise(rows, ball.box, owner)
+
+
+def _cube_minimiser(rows: Tensor, ball: Box | LpBall, owner: Tensor) -> Tensor:
+    return _box_minimiser(rows, ball.box, owner)
+
+
+_RULES: dict[float, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    inf: (_cube_minimise, _cube_minimiser),
+    1.0: (_ball_minimise, _ball_minimiser),
+    2.0: (_ball_minimise, _ball_minimiser),
+}

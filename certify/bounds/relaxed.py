@@ -1,0 +1,186 @@
+"""A network relaxed over an input set: for every node an interval and a step that pulls rows of coefficients back through it.
+
+Built in one topological sweep. Intervals come from the operators' interval rules; where a nonlinear node wants tighter bounds of its
+input, and only for the neurons where tighter bounds would change its lines, a `Tighten` strategy is asked (CROWN asks backward
+propagation through the part already relaxed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from certify.bounds.interval import Interval, affine_interval, largest_sum
+from certify.bounds.rounding import Rounding
+from certify.graph import INPUT, Graph, GraphError, Node, Shape
+from certify.operators.base import Affine, Params
+from certify.operators.program import Program
+from certify.operators.relaxation import Relaxation
+from certify.operators.rows import Rows
+from certify.operators.table import OPS
+from certify.sets import Box, LpBall
+
+Region = Box | LpBall
+
+
+class Step(Protocol):
+    """One node of a relaxed network."""
+
+    def pull_back(self, rows: Rows, owner: Tensor) -> tuple[tuple[Rows, ...], Tensor | None]:
+        """Rows over each input and a shift (or None), with rows @ node >= sum of rows @ inputs + shift."""
+
+    def push(self, inputs: Sequence[Tensor], rows: Tensor | None, owner: Tensor) -> Tensor:
+        """The node's value on the lines that `pull_back` chose for `rows`, at points (rows, *shape) of its inputs."""
+
+
+@dataclass(frozen=True)
+class AffineStep:
+    """An affine node: exact up to rounding."""
+
+    rule: Affine
+    node: Node
+    params: Params
+    shapes: Sequence[Shape]
+    constant: Tensor | None
+    gamma: float
+    scale: Tensor | None
+
+    def pull_back(self, rows: Rows, owner: Tensor) -> tuple[tuple[Rows, ...], Tensor | None]:
+        shift = None if self.constant is None else rows.dot(self.constant)
+        if self.scale is not None:
+            allowance = -self.gamma * rows.magnitude(self.scale, owner)
+            shift = allowance if shift is None else shift + allowance
+        return rows.pull_back(self.rule, self.node, self.params, self.shapes), shift
+
+    def push(self, inputs: Sequence[Tensor], rows: Tensor | None, owner: Tensor) -> Tensor:
+        return self.rule.value(*inputs, node=self.node, params=self.params)
+
+
+@dataclass(frozen=True)
+class NonlinearStep:
+    """A nonlinear node replaced by its lines."""
+
+    relaxation: Relaxation
+    gamma: float
+    scale: Tensor | None
+
+    def pull_back(self, rows: Rows, owner: Tensor) -> tuple[tuple[Rows, ...], Tensor | None]:
+        new, shift = self.relaxation.pull_back(rows, owner)
+        if self.scale is not None:
+            shift = shift - self.gamma * rows.magnitude(self.scale, owner)
+        return (new,), shift
+
+    def push(self, inputs: Sequence[Tensor], rows: Tensor | None, owner: Tensor) -> Tensor:
+        if rows is None:
+            raise RuntimeError("a nonlinear node is pushed without the rows that chose its lines")
+        return self.relaxation.push(inputs[0], rows, owner)
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """Everything backward propagation needs; `order` are the nodes in topological order, up to those that were asked for."""
+
+    program: Program
+    region: Region
+    rounding: Rounding
+    order: tuple[Node, ...]
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
+
+    @property
+    def batch(self) -> int:
+        """Number of input sets."""
+        return self.intervals[self.program.graph.input][0].shape[0]
+
+
+Tighten = Callable[[Relaxed, Node, Tensor], Interval]
+"""`(relaxed so far, node, mask of neurons) -> interval`, at least as tight as the one in `relaxed.intervals`."""
+
+
+def relax_network(program: Program, region: Region, target: str, tighten: Tighten, rounding: Rounding) -> Relaxed:
+    """Relaxes all that `target` depends on over `region`, whose tensors are (batch, *graph.input_shape) in the program's dtype."""
+    graph = program.graph
+    alive = graph.ancestors(target)
+    relaxed = Relaxed(program, region, rounding, tuple(node for node in graph.nodes if node.name in alive))
+    shapes = {node.name: node.shape for node in relaxed.order}
+    exact = exact_intervals(graph) if region.box is region else set()
+    readers = {name: [n for n in nodes if n.name in alive] for name, nodes in graph.consumers().items()}
+    for node in relaxed.order:
+        if node.op == INPUT:
+            box = region.box
+            relaxed.intervals[node.name] = (box.lower, box.upper)
+        else:
+            _relax_node(relaxed, node, [shapes[name] for name in node.inputs])
+        mask = None if node.name in exact else _worth_tightening(relaxed, node, readers[node.name])
+        if mask is not None:
+            relaxed.intervals[node.name] = tighten(relaxed, node, mask)
+    return relaxed
+
+
+def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
+    rule, params = OPS[node.op], relaxed.program.params(node)
+    inputs = [relaxed.intervals[name] for name in node.inputs]
+    gamma = relaxed.rounding.gamma(largest_sum(node, inputs), relaxed.program.dtype)
+    if rule.affine:
+        interval, scale = affine_interval(rule, node, params, inputs, relaxed.rounding)
+        constant = rule.constant(node, params)
+        constant = None if constant is None else constant.to(interval[0])
+        relaxed.steps[node.name] = AffineStep(rule, node, params, shapes, constant, gamma, scale)
+    else:
+        l, u = inputs[0]
+        _refuse_outside_domain(rule, node, params, l, u)
+        interval = rule.interval(l, u, node, params)
+        relaxation = rule.relax(l, u, node, params)
+        scale = relaxation.scale(torch.maximum(l.abs(), u.abs())) if relaxed.rounding.active else None
+        relaxed.steps[node.name] = NonlinearStep(relaxation, gamma, scale)
+    relaxed.intervals[node.name] = interval
+
+
+def _refuse_outside_domain(rule: object, node: Node, params: Params, l: Tensor, u: Tensor) -> None:
+    domain = getattr(rule, "domain", None)
+    if domain is None:
+        return
+    inside = domain(l, u, node, params)
+    if not bool(inside.all()):
+        where = tuple(int(i) for i in (~inside).nonzero()[0])
+        raise GraphError(
+            f"{node}: its input may lie in [{float(l[where]):g}, {float(u[where]):g}], where {node.op} is not defined everywhere; "
+            "use a smaller input set or a tighter method"
+        )
+
+
+def _worth_tightening(relaxed: Relaxed, node: Node, readers: Sequence[Node]) -> Tensor | None:
+    """The neurons of `node` whose interval decides the lines of a nonlinear reader; None where there are none."""
+    l, u = relaxed.intervals[node.name]
+    mask = None
+    for reader in readers:
+        rule = OPS[reader.op]
+        if not rule.affine:
+            useful = ~rule.linear(l, u, reader, relaxed.program.params(reader))
+            mask = useful if mask is None else mask | useful
+    if mask is None:
+        return None
+    mask = mask & (l < u)
+    return mask if bool(mask.any()) else None
+
+
+def exact_intervals(graph: Graph) -> set[str]:
+    """Nodes whose interval over a box is attained in every coordinate: affine maps of coordinates that vary independently."""
+    independent, exact = {graph.input}, {graph.input}
+    for node in graph.nodes:
+        if len(node.inputs) == 1 and node.inputs[0] in independent:
+            exact.add(node.name)
+            if OPS[node.op].separable:
+                independent.add(node.name)
+    return exact
+
+
+def refuse_nan(intervals: Mapping[str, Interval]) -> None:
+    """A ValueError naming the first node whose bounds are NaN."""
+    for name, (l, u) in intervals.items():
+        if bool(torch.isnan(l).any() | torch.isnan(u).any()):
+            raise ValueError(f"the bounds of node {name} are NaN: its values overflow on this input set; use float64 or a smaller set")

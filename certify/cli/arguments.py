@@ -1,0 +1,105 @@
+"""Arguments that several commands share, and how their values are read. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from fractions import Fraction
+from math import inf
+
+# Exponents have at most three digits: an exact 1e999999999 would fill the memory.
+NUMBER = re.compile(r"[+-]?(\d+(/\d+)?|(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?)", re.IGNORECASE)
+METHODS = ("ibp", "crown-ibp", "crown", "forward", "alpha-crown")
+
+
+def command_parser(name: str, description: str | None, examples: str) -> argparse.ArgumentParser:
+    """A parser for `certify NAME` that shows `examples` under its options."""
+    parser = argparse.ArgumentParser(
+        prog=f"certify {name}",
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=name)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def number(text: str) -> Fraction:
+    """An exact rational from `2/255`, `0.1` or `1e-3`."""
+    if not NUMBER.fullmatch(text) or re.search(r"/0+$", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 2/255, 0.1 or 1e-3")
+    return Fraction(text)
+
+
+def radius(text: str) -> Fraction:
+    """A number that is not negative."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"a radius cannot be negative, got {text}")
+    return value
+
+
+def positive(text: str) -> int:
+    """A positive integer."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    value = float(number(text))
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"a time limit must be positive, got {text}")
+    return value
+
+
+def norm(text: str) -> float:
+    """The p of an l_p norm: 1, 2 or inf."""
+    norms = {"1": 1.0, "2": 2.0, "inf": inf, "linf": inf, "l1": 1.0, "l2": 2.0}
+    if text.lower() not in norms:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a supported norm: 1, 2 or inf")
+    return norms[text.lower()]
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """`MODEL`, or a module made by a function together with its weights."""
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx, .onnx.gz or .pt2 file")
+    add_architecture(parser)
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
+    """`--arch` and `--weights`: a torch module in place of a model file."""
+    group = parser.add_argument_group("instead of a model file")
+    group.add_argument("--arch", metavar="PACKAGE.MODULE:FUNCTION", help="a function that returns a torch.nn.Module")
+    group.add_argument("--weights", metavar="FILE", help="its state dict: .safetensors, or .pt without pickled code")
+    group.add_argument(
+        "--input-shape", type=positive, nargs="+", metavar="N", help="shape of one input, without the batch axis, such as 3 32 32"
+    )
+
+
+def add_region(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """An l_p ball around a point, inside a data domain."""
+    group = parser.add_argument_group("around a point")
+    group.add_argument("--around", metavar="X.npy", help="the centre, one input")
+    group.add_argument("--eps", type=radius, metavar="E", help="radius, exact: 2/255 and 0.1 are taken as written")
+    add_norm_and_domain(group)
+    return group
+
+
+def add_norm_and_domain(group: argparse._ActionsContainer) -> None:
+    """`--norm` and `--domain`."""
+    group.add_argument("--norm", type=norm, default=inf, metavar="P", help="1, 2 or inf (default)")
+    group.add_argument(
+        "--domain",
+        type=number,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="values that data can take: the ball is cut off there, as in --domain 0 1",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device`."""
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")

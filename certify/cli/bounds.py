@@ -1,0 +1,67 @@
+"""Bounds of a model's outputs, of linear objectives of them, or of any node, over a box or an l_p ball."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from certify.cli.arguments import METHODS, add_device, add_model, add_region, command_parser
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXAMPLES = """\
+  certify bounds model.onnx --around x.npy --eps 2/255 --domain 0 1
+  certify bounds model.pt2 --box box.npz --method alpha-crown --json
+  certify bounds model.onnx --box box.npz --node /conv2/Conv       bounds of a hidden node
+  certify bounds model.onnx --box box.npz --objective rows.npy     rows of shape (objectives, outputs)"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints lower and upper bound of every output, node element or objective row."""
+    from certify.cli.inputs import load_model, load_point, load_region, model_files
+    from certify.cli.record import run_record
+
+    arguments = _parser().parse_args(argv)
+    started = time.perf_counter()
+    model = load_model(arguments, tuple(load_point(arguments.around).shape) if arguments.around else None)
+    region = load_region(arguments, model)
+    objective = None if arguments.objective is None else load_point(arguments.objective)
+
+    import certify
+
+    lower, upper = certify.bounds(model, _on(region, arguments.device), arguments.method, objective, node=arguments.node)
+    lower, upper = (end.detach().cpu().numpy() for end in (lower, upper))
+    if arguments.json:
+        print(run_record(arguments, model_files(arguments), started, lower=lower, upper=upper))
+    else:
+        _print_table(lower, upper)
+    return 0
+
+
+def _on(region, device: str):  # type: ignore[no-untyped-def]
+    return region.map(lambda tensor: tensor.to(device))
+
+
+def _print_table(lower: np.ndarray, upper: np.ndarray) -> None:
+    import numpy as np
+
+    from certify.cli.table import table
+
+    rows = [(str(list(index)), repr(float(lower[index])), repr(float(upper[index]))) for index in np.ndindex(*lower.shape)]
+    print(table(("element", "lower", "upper"), rows))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("bounds", __doc__, EXAMPLES)
+    add_model(parser)
+    add_region(parser)
+    parser.add_argument("--box", metavar="FILE.npz", help="a box: arrays `lower` and `upper`, of one input or of a batch")
+    parser.add_argument("--method", choices=METHODS, default="crown", help="how (default: crown)")
+    parser.add_argument("--node", metavar="NAME", help="bounds of this node in place of the output; `certify inspect` lists names")
+    parser.add_argument("--objective", metavar="FILE.npy", help="rows of linear functions of the outputs")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_device(parser)
+    return parser

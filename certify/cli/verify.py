@@ -1,0 +1,165 @@
+"""Proves that no point of a set has a property's (unsafe) behaviour, or finds one that has.
+
+The first line of standard output is the verdict: `unsat` (proved: there is no such point), `sat` (a point follows, replayed in the
+original model), `unknown` or `timed-out`. Everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certify.cli.arguments import METHODS, add_architecture, add_device, add_region, command_parser, seconds
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from certify.io.witness import Question, Witness
+    from certify.model import Model
+    from certify.search.result import Result
+    from certify.specification import Specification
+
+EXAMPLES = """\
+  certify verify model.onnx property.vnnlib --timeout 60
+  certify verify query.vnnlib --network f=model.onnx --timeout 60             the form of VNN-LIB 2.0
+  certify verify model.pt2 --around x.npy --eps 2/255 --domain 0 1 --label 3  no property file needed
+  certify verify model.onnx property.vnnlib --expect unsat                    exit code 1 on any other verdict"""
+
+NOT_MET = 1
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints the verdict and returns 0, or 1 where `--expect` names another verdict."""
+    arguments = _sort_files(_parser().parse_intermixed_args(argv))
+    started = time.perf_counter()
+
+    import certify
+    from certify.cli.inputs import load_model, load_point
+
+    point = load_point(arguments.around) if arguments.around else None
+    model = load_model(arguments, None if point is None else point.shape)
+    specification = _property(arguments) if point is None else _robustness(arguments, model, point)
+    result = certify.verify(
+        model,
+        specification,
+        timeout=max(arguments.timeout - (time.perf_counter() - started), 0.0),
+        method=arguments.method,
+        device=arguments.device,
+        seed=arguments.seed,
+    )
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if arguments.explain:
+        print(result.plan, file=sys.stderr)
+    _write(arguments, started, specification, result)
+    return NOT_MET if arguments.expect not in (None, result.verdict) else 0
+
+
+def _sort_files(arguments: argparse.Namespace) -> argparse.Namespace:
+    """Tells models from properties by their suffix, whatever their order; a ValueError where that is not one question."""
+    from certify.cli.inputs import is_property
+
+    if len(arguments.network) > 1:
+        raise ValueError("--network was given more than once: queries about several networks are not supported")
+    networks = [_network_file(entry) for entry in arguments.network]
+    properties = [name for name in arguments.files if is_property(name)]
+    models = [name for name in arguments.files if not is_property(name)] + networks
+    if len(models) > 1:
+        raise ValueError(f"more than one model: {', '.join(models)}; a property file ends in .vnnlib or .vnnlib.gz")
+    if len(properties) + (arguments.around is not None) != 1:
+        raise ValueError("name exactly one property: a file ending in .vnnlib or .vnnlib.gz, or --around X.npy --eps E")
+    return argparse.Namespace(**vars(arguments), model=next(iter(models), None), property=next(iter(properties), None))
+
+
+def _network_file(entry: str) -> str:
+    name, separator, path = entry.partition("=")
+    if not (name and separator and path):
+        raise ValueError(f"--network takes NAME=FILE, such as f=model.onnx; got {entry!r}")
+    return path
+
+
+def _property(arguments: argparse.Namespace) -> Specification:
+    """The property in the file, if it speaks of the network that `--network` names."""
+    import certify
+
+    specification = certify.read_vnnlib(arguments.property)
+    declared = specification.declaration.network
+    named = [entry.partition("=")[0] for entry in arguments.network]
+    if named and declared not in ("", *named):
+        raise ValueError(f"{arguments.property} declares the network {declared!r}, and --network names {named[0]!r}")
+    return specification
+
+
+def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Question:
+    """That the label is the model's answer in the whole ball around the point."""
+    import certify
+
+    if arguments.eps is None:
+        raise ValueError("--around needs --eps, the radius, such as --eps 2/255")
+    label = arguments.label
+    if label is None:
+        import torch
+
+        label = int(model(torch.as_tensor(point)[None]).argmax())
+        print(f"label {label}: the model's own answer; --label sets another", file=sys.stderr)
+    return certify.robust(point, label, eps=arguments.eps, p=arguments.norm, domain=arguments.domain)
+
+
+def _write(arguments: argparse.Namespace, started: float, specification: Question, result: Result) -> None:
+    """Verdict and witness to standard output, or a record with `--json`; the witness to files as well, where options ask for it."""
+    from certify.cli.inputs import model_files
+    from certify.cli.record import run_record
+    from certify.io.witness import format_witness
+
+    witness = result.witness
+    assignment = [] if witness is None else [format_witness(specification, witness)]
+    if arguments.witness and witness is not None:
+        Path(arguments.witness).write_text("\n".join([result.verdict, *assignment]) + "\n")
+    if arguments.serialise_assignments and witness is not None:
+        _serialise(arguments.serialise_assignments, specification, witness)
+        assignment = []
+    if not arguments.json:
+        print(result.verdict, *assignment, sep="\n")
+        return
+    found = None if witness is None else {"input": witness.x, "output": witness.y}
+    files = [*model_files(arguments), *([arguments.property] if arguments.property else [])]
+    results = {"verdict": result.verdict, "bound": result.bound, "witness": found, "plan": result.plan, "notes": result.notes}
+    print(run_record(arguments, files, started, **results, stats=result.stats))
+
+
+def _serialise(folder: str, specification: Question, witness: Witness) -> None:
+    """One file NAME.pb for every declared tensor, an ONNX TensorProto of the declared shape (VNN-LIB 2.0, 5.3.2)."""
+    from onnx import numpy_helper
+
+    declaration = specification.bind(witness.x.shape, witness.y.shape).declaration
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for tensor, values in ((declaration.input, witness.x), (declaration.output, witness.y)):
+        proto = numpy_helper.from_array(values.reshape(tensor.shape), tensor.name)
+        (Path(folder) / f"{tensor.name}.pb").write_bytes(proto.SerializeToString())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("verify", __doc__, EXAMPLES)
+    parser.add_argument(
+        "files", metavar="FILE", nargs="*", help="a model (.onnx, .onnx.gz, .pt2) and a property (.vnnlib, .vnnlib.gz)"
+    )
+    parser.add_argument(
+        "--network", metavar="NAME=FILE", action="append", default=[], help="the model of a network that a query declares"
+    )
+    add_architecture(parser)
+    group = add_region(parser)
+    group.add_argument("--label", type=int, metavar="CLASS", help="the right answer (default: what the model says at X)")
+    parser.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="seconds, loading included (default: 60)")
+    parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="strongest bounds to try (default: auto)")
+    parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
+    parser.add_argument("--expect", choices=("unsat", "sat"), help="exit with 1 unless this is the verdict")
+    parser.add_argument("--witness", metavar="FILE", help="also write the verdict and the witness to a file")
+    parser.add_argument("--serialise-assignments", metavar="DIR", help="write the witness as ONNX tensors in place of printing it")
+    parser.add_argument("--explain", action="store_true", help="say on standard error what was tried, and why")
+    parser.add_argument("--json", action="store_true", help="print one JSON object in place of verdict and witness")
+    add_device(parser)
+    return parser

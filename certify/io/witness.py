@@ -1,0 +1,167 @@
+"""Witnesses: points that satisfy a property, replayed in the original model, and their text forms in VNN-LIB 1.0 and 2.0."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.io.vnnlib import element
+from certify.model import Model
+from certify.specification import Declaration, Specification, Tensor
+from certify.specification.specification import Shape
+
+Assignment = tuple[NDArray[np.float32], NDArray[np.float64]]
+"""Input and output, flat."""
+
+
+class Question(Protocol):
+    """A specification, or one that waits for the network's shapes."""
+
+    def bind(self, input_shape: Shape, output_shape: Shape) -> Specification:
+        """The specification for a network of these shapes."""
+
+
+@dataclass(frozen=True)
+class Witness:
+    """An input and the output that the original model gave for it: arrays of the model's shapes."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of running a point in the original model: `clause` is the number of the first clause it satisfies, or None.
+
+    `reason` says why it satisfies none.
+    """
+
+    witness: Witness
+    clause: int | None
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the point is a witness: inside an exact input set, all atoms exactly true."""
+        return self.clause is not None
+
+
+def replay(model: Model, spec: Question, x: NDArray[np.floating], clauses: NDArray[np.intp] | None = None) -> Replay:
+    """Runs x, rounded to float32, in the original model and checks it strictly: exact input set, exact atoms, no tolerance.
+
+    `clauses` limits the check to some clauses. A model built by hand is its own original. A ValueError where the output is NaN.
+    """
+    bound = spec.bind(model.graph.input_shape, model.graph.output_shape)
+    point = np.asarray(x, dtype=np.float32).reshape(model.graph.input_shape)
+    y = _reference(model, point)
+    if np.isnan(y).any():
+        raise ValueError(f"{model.name}: the output is NaN at an input of the property; the network overflows there")
+    witness = Witness(point, y)
+    numbers = range(len(bound.clauses)) if clauses is None else [int(i) for i in clauses]
+    inside = {r: bound.inputs.contains(r, point.ravel()) for r in {bound.clauses[i].region for i in numbers}}
+    if not any(inside.values()):
+        return Replay(witness, None, "the point, as float32, lies outside the input set")
+    for i in numbers:
+        clause = bound.clauses[i]
+        if inside[clause.region] and all(atom.holds(point.ravel(), y.ravel()) for atom in clause.atoms):
+            return Replay(witness, i)
+    return Replay(witness, None, "the output satisfies no clause")
+
+
+def _reference(model: Model, x: NDArray[np.float32]) -> NDArray[np.floating]:
+    if model.reference is not None:
+        return np.asarray(model.reference(x))
+    import torch
+
+    with torch.no_grad():
+        return model.program(torch.float32).evaluate(torch.from_numpy(x)[None])[0].numpy()
+
+
+def format_witness(spec: Question, witness: Witness) -> str:
+    """The assignment as text, in the form of the property's VNN-LIB version, each number the shortest that reads back unchanged."""
+    declaration = spec.bind(witness.x.shape, witness.y.shape).declaration
+    return _FORMS[declaration.version].write(declaration, witness)
+
+
+def parse_witness(spec: Specification, text: str) -> Assignment:
+    """Input (rounded to float32) and output of an assignment, both flat; a first line `sat` is skipped.
+
+    A ValueError names what is missing or is no number.
+    """
+    body = text.strip()
+    return _FORMS[spec.declaration.version].parse(spec.declaration, body[3:] if body.startswith("sat") else body)
+
+
+def _decimal(value: np.floating) -> str:
+    """Without an exponent, which version 2.0 does not know."""
+    return np.format_float_positional(value, unique=True, trim="0")
+
+
+def _write_flat(declaration: Declaration, witness: Witness) -> str:
+    """((X_0 0.1) (X_1 0.2) (Y_0 0.3))"""
+    pairs = [(f"{name}_{i}", v) for name, values in (("X", witness.x), ("Y", witness.y)) for i, v in enumerate(values.ravel())]
+    return "(" + "\n ".join(f"({name} {_decimal(value)})" for name, value in pairs) + ")"
+
+
+def _parse_flat(declaration: Declaration, text: str) -> Assignment:
+    found = dict(re.findall(r"\(\s*([XY]_[0-9]+)\s+([^\s()]+)\s*\)", text))
+    x = [_number(found, f"X_{i}") for i in range(declaration.input.shape[0])]
+    y = [_number(found, f"Y_{i}") for i in range(declaration.output.shape[0])]
+    return np.array(x, dtype=np.float32), np.array(y)
+
+
+def _write_tensors(declaration: Declaration, witness: Witness) -> str:
+    """X float32 [1,2], then one value a line; then the output likewise."""
+    lines = []
+    for tensor, values in ((declaration.input, witness.x), (declaration.output, witness.y)):
+        lines += [f"{tensor.name} {tensor.dtype} {_shape(tensor)}", *(_decimal(value) for value in values.ravel())]
+    return "\n".join(lines)
+
+
+def _parse_tensors(declaration: Declaration, text: str) -> Assignment:
+    words = re.sub(r"\s*,\s*", ",", text).split()
+    x, words = _take_tensor(declaration.input, words)
+    y, words = _take_tensor(declaration.output, words)
+    if words:
+        raise ValueError(f"the witness goes on after {declaration.output.name}: {words[0]!r}")
+    return np.array(x, dtype=np.float32), np.array(y)
+
+
+def _take_tensor(tensor: Tensor, words: list[str]) -> tuple[list[float], list[str]]:
+    """The values of a tensor at the start of the words, and the words after them."""
+    if len(words) < 3 or words[0] != tensor.name or words[2] != _shape(tensor):
+        expected = f"{tensor.name} {tensor.dtype} {_shape(tensor)}"
+        raise ValueError(f"the witness should go on with {expected!r}, found {' '.join(words[:3])!r}")
+    names = [element(tensor, i) for i in range(prod(tensor.shape))]
+    found = dict(zip(names, words[3:], strict=False))
+    return [_number(found, name) for name in names], words[3 + len(names) :]
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"[{','.join(map(str, tensor.shape))}]"
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A text form of assignments."""
+
+    write: Callable[[Declaration, Witness], str]
+    parse: Callable[[Declaration, str], Assignment]
+
+
+_FORMS = {"1.0": _Form(_write_flat, _parse_flat), "2.0": _Form(_write_tensors, _parse_tensors)}
+
+
+def _number(found: dict[str, str], name: str) -> float:
+    try:
+        return float(found[name])
+    except KeyError:
+        raise ValueError(f"the witness gives no value for {name}") from None
+    except ValueError:
+        raise ValueError(f"the witness gives {found[name]!r} for {name}, which is no number") from None

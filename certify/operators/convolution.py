@@ -1,0 +1,115 @@
+"""Convolutions and their transposes, 1-D to 3-D, with groups and dilation; rows of coefficients stay windows as long as they are small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from certify.graph import Node
+from certify.operators.base import Affine, Params, Shapes
+from certify.operators.rows import Rows, UnitRows, WindowRows
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _merged(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Lets a torch convolution, which knows one leading axis, take two: (batch, n, c, *space)."""
+
+    def apply(x: Tensor, *args: object, **kwargs: object) -> Tensor:
+        y = function(x.flatten(0, 1), *args, **kwargs)
+        return y.reshape(*x.shape[:2], *y.shape[1:])
+
+    return apply
+
+
+def _options(node: Node) -> dict[str, object]:
+    return {key: value for key, value in node.attrs.items() if key in ("stride", "padding", "dilation", "groups", "output_padding")}
+
+
+def _conv(x: Tensor, node: Node, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return _merged(_CONV[weight.ndim - 2])(x, weight, bias, **_options(node))
+
+
+def _conv_transpose(x: Tensor, node: Node, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return _merged(_CONV_TRANSPOSE[weight.ndim - 2])(x, weight, bias, **_options(node))
+
+
+def _conv_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:
+    """The transpose of a convolution; `output_padding` restores the input cells that the stride left over."""
+    weight, options = params["weight"], _options(node)
+    spread = [
+        (out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1
+        for out, stride, pad, dilation, kernel in zip(
+            node.shape[2:], node.attrs["stride"], node.attrs["padding"], node.attrs["dilation"], weight.shape[2:], strict=True
+        )
+    ]
+    left_over = [size - covered for size, covered in zip(shapes[0][2:], spread, strict=True)]
+    return (_merged(_CONV_TRANSPOSE[weight.ndim - 2])(rows, weight, output_padding=left_over, **options),)
+
+
+def _conv_transpose_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:
+    weight, options = params["weight"], _options(node)
+    options.pop("output_padding")
+    back = _merged(_CONV[weight.ndim - 2])(rows, weight, **options)
+    # Output padding makes the convolution's own output a little longer than x where it exceeds the stride's remainder: cut it.
+    return (back[(slice(None), slice(None), slice(None), *(slice(n) for n in shapes[0][2:]))],)
+
+
+def _channels(bias: Tensor | None, axes: int) -> Tensor | None:
+    return None if bias is None else bias.reshape(-1, *(1,) * axes)
+
+
+def _conv_unit_rows(rows: UnitRows, node: Node, params: Params, shapes: Shapes) -> tuple[Rows, ...] | None:
+    """Row e_(channel, position) of a convolution has the channel's kernel as its window, at position * stride - padding."""
+    if node.shape[0] != 1 or any(d != 1 for d in node.attrs["dilation"]):
+        return None
+    weight, space = params["weight"], node.shape[2:]
+    channel, position = rows.index // prod(space), rows.index % prod(space)
+    coordinates = torch.stack(torch.unravel_index(position, space), dim=1)
+    values = weight.index_select(0, channel) * rows.sign.reshape(-1, *(1,) * (weight.ndim - 1))
+    groups = node.attrs["groups"]
+    if groups > 1:
+        own = channel // (node.shape[1] // groups)
+        full = values.new_zeros(len(channel), groups, *values.shape[1:])
+        full[torch.arange(len(channel), device=channel.device), own] = values
+        values = full.flatten(1, 2)
+    return (WindowRows(values, _window_origin(coordinates, node), shapes[0]).compact(),)
+
+
+def _window_origin(position: Tensor, node: Node) -> Tensor:
+    stride, padding = (torch.tensor(node.attrs[key], device=position.device) for key in ("stride", "padding"))
+    return position * stride - padding
+
+
+def _conv_windows(rows: WindowRows, node: Node, params: Params, shapes: Shapes) -> tuple[Rows, ...]:
+    """A window of outputs reads a window of inputs: the transposed convolution of the window itself, without padding."""
+    weight = params["weight"]
+    values = _CONV_TRANSPOSE[weight.ndim - 2](
+        rows.masked().values, weight, stride=node.attrs["stride"], dilation=node.attrs["dilation"], groups=node.attrs["groups"]
+    )
+    return (WindowRows(values, _window_origin(rows.origin, node), shapes[0]).compact(),)
+
+
+CONVOLUTIONS = {
+    "conv": Affine(
+        value=lambda x, node, params: _conv(x, node, params["weight"], params.get("bias")),
+        linear=lambda x, node, params: _conv(x, node, params["weight"]),
+        magnitude=lambda x, node, params: _conv(x, node, params["weight"].abs()),
+        transpose=_conv_back,
+        constant=lambda node, params: _channels(params.get("bias"), len(node.shape) - 2),
+        unit_rows=_conv_unit_rows,
+        windows=_conv_windows,
+    ),
+    "conv_transpose": Affine(
+        value=lambda x, node, params: _conv_transpose(x, node, params["weight"], params.get("bias")),
+        linear=lambda x, node, params: _conv_transpose(x, node, params["weight"]),
+        magnitude=lambda x, node, params: _conv_transpose(x, node, params["weight"].abs()),
+        transpose=_conv_transpose_back,
+        constant=lambda node, params: _channels(params.get("bias"), len(node.shape) - 2),
+    ),
+}

@@ -1,0 +1,232 @@
+"""Rows of linear coefficients over one node, in whichever form is smallest: one interface for dense rows, unit rows and windows.
+
+All that is being bounded at once forms one row axis; `owner[r]` (int64) is the batch element that row r belongs to. Every form can be
+pulled back through an affine operator, relaxed, dotted with vectors that belong to the owners, and made dense; which form comes out is
+its own business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from certify.graph import Node, Shape
+from certify.kernels import autograd as kernels
+
+
+class Rows(Protocol):
+    """(rows, *shape) coefficients, not necessarily stored as such."""
+
+    def dense(self) -> Tensor:
+        """The coefficients as one tensor (rows, *shape)."""
+
+    def pull_back(self, rule: Any, node: Node, params: Any, shapes: Sequence[Shape]) -> tuple[Rows, ...]:
+        """The rows over each input of the affine `node` that equal these rows over its output, constants aside."""
+
+    def relax(
+        self, slopes: tuple[Tensor, Tensor], shifts: tuple[Tensor, Tensor], owners: tuple[Tensor, Tensor]
+    ) -> tuple[Rows, Tensor]:
+        """Replaces y by its (lower, upper) lines in x: see `kernels.reference.relax`. Lines are (owners, *shape)."""
+
+    def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+        """min of each row over the box (owners, *shape) of its owner: (rows,)."""
+
+    def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
+        """sum |row| * weight[owner]: (rows,)."""
+
+    def dot(self, constant: Tensor) -> Tensor:
+        """Each row times one constant tensor that broadcasts to the node's shape: (rows,)."""
+
+    def plus(self, other: Rows) -> Rows:
+        """The sum of two sets of rows over the same node."""
+
+    def plus_window(self, other: WindowRows) -> Rows:
+        """`plus` of rows known to be windows."""
+
+    def select(self, rows: slice) -> Rows:
+        """Some of the rows."""
+
+
+@dataclass(frozen=True)
+class DenseRows:
+    """Coefficients stored as they are: (rows, *shape)."""
+
+    values: Tensor
+
+    def dense(self) -> Tensor:
+        return self.values
+
+    def pull_back(self, rule: Any, node: Node, params: Any, shapes: Sequence[Shape]) -> tuple[Rows, ...]:
+        return tuple(DenseRows(values) for values in rule.transpose(self.values, node, params, shapes))
+
+    def relax(
+        self, slopes: tuple[Tensor, Tensor], shifts: tuple[Tensor, Tensor], owners: tuple[Tensor, Tensor]
+    ) -> tuple[Rows, Tensor]:
+        (ls, us), (lb, ub) = ([line.flatten(1) for line in pair] for pair in (slopes, shifts))
+        values, shift = kernels.relax(self.values.flatten(1), ls, lb, owners[0], us, ub, owners[1])
+        return DenseRows(values.reshape(self.values.shape)), shift
+
+    def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+        return kernels.minimise(self.values.flatten(1), lower.flatten(1), upper.flatten(1), owner)
+
+    def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
+        return kernels.magnitude(self.values.flatten(1), weight.flatten(1), owner)
+
+    def dot(self, constant: Tensor) -> Tensor:
+        # Only the axes along which the constant varies are worth a product: a convolution's bias needs sums over space first.
+        shape = (1,) * (self.values.ndim - 1 - constant.ndim) + tuple(constant.shape)
+        summed = [axis + 1 for axis, n in enumerate(shape) if n == 1 and self.values.shape[axis + 1] != 1]
+        values = self.values.sum(dim=summed, keepdim=True) if summed else self.values
+        return values.flatten(1) @ constant.flatten()
+
+    def plus(self, other: Rows) -> Rows:
+        return DenseRows(self.values + other.dense())
+
+    def plus_window(self, other: WindowRows) -> Rows:
+        return self.plus(other)
+
+    def select(self, rows: slice) -> Rows:
+        return DenseRows(self.values[rows])
+
+
+@dataclass(frozen=True)
+class UnitRows:
+    """Row r is sign[r] times the unit vector e_index[r] of a tensor of `shape`: where bounding a node's own neurons starts."""
+
+    index: Tensor
+    sign: Tensor
+    shape: Shape
+
+    def dense(self) -> Tensor:
+        values = self.sign.new_zeros(len(self.index), prod(self.shape))
+        values[torch.arange(len(self.index), device=self.index.device), self.index] = self.sign
+        return values.reshape(-1, *self.shape)
+
+    def pull_back(self, rule: Any, node: Node, params: Any, shapes: Sequence[Shape]) -> tuple[Rows, ...]:
+        pulled = rule.unit_rows(self, node, params, shapes) if rule.unit_rows else None
+        return pulled if pulled is not None else DenseRows(self.dense()).pull_back(rule, node, params, shapes)
+
+    def relax(
+        self, slopes: tuple[Tensor, Tensor], shifts: tuple[Tensor, Tensor], owners: tuple[Tensor, Tensor]
+    ) -> tuple[Rows, Tensor]:
+        return DenseRows(self.dense()).relax(slopes, shifts, owners)
+
+    def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+        low, high = (end.flatten(1)[owner, self.index] for end in (lower, upper))
+        return torch.where(self.sign > 0, self.sign * low, self.sign * high)
+
+    def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
+        return self.sign.abs() * weight.flatten(1)[owner, self.index]
+
+    def dot(self, constant: Tensor) -> Tensor:
+        return self.sign * constant.expand(self.shape).flatten()[self.index]
+
+    def plus(self, other: Rows) -> Rows:
+        return DenseRows(self.dense() + other.dense())
+
+    def plus_window(self, other: WindowRows) -> Rows:
+        return self.plus(other)
+
+    def select(self, rows: slice) -> Rows:
+        return UnitRows(self.index[rows], self.sign[rows], self.shape)
+
+
+def _three(space: Sequence[int]) -> tuple[int, int, int]:
+    """Spatial axes padded in front to three, the number the kernels know."""
+    return (1,) * (3 - len(space)) + tuple(space)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """Coefficients over (1, channels, *space) that vanish outside a window of each row's own position: what convolutions leave.
+
+    `values` is (rows, channels, *window), `origin` (rows, axes) the position of the window's first cell, which may lie outside the
+    space. Cells outside stand for padding; whoever reads the values skips them.
+    """
+
+    values: Tensor
+    origin: Tensor
+    shape: Shape
+
+    @property
+    def _space(self) -> tuple[int, int, int]:
+        return _three(self.shape[2:])
+
+    def _kernel_form(self) -> tuple[Tensor, Tensor]:
+        values = self.values.reshape(*self.values.shape[:2], *_three(self.values.shape[2:]))
+        return values, F.pad(self.origin, (3 - self.origin.shape[1], 0))
+
+    def _over_space(self, vector: Tensor) -> Tensor:
+        return vector.reshape(vector.shape[0], self.shape[1], *self._space)
+
+    def compact(self) -> Rows:
+        """Itself while the window is smaller than the space, else dense rows."""
+        return self if prod(self.values.shape[2:]) < prod(self.shape[2:]) else DenseRows(self.dense())
+
+    def masked(self) -> WindowRows:
+        """The same rows with zeros stored in the cells outside the space: what a convolution may read."""
+        values, origin = self._kernel_form()
+        inside = kernels.window_mask(values, origin, self._space)
+        return WindowRows(inside.reshape(self.values.shape), self.origin, self.shape)
+
+    def dense(self) -> Tensor:
+        values, origin = self._kernel_form()
+        return kernels.window_dense(values, origin, self._space).reshape(-1, *self.shape)
+
+    def pull_back(self, rule: Any, node: Node, params: Any, shapes: Sequence[Shape]) -> tuple[Rows, ...]:
+        pulled = rule.windows(self, node, params, shapes) if rule.windows else None
+        return pulled if pulled is not None else DenseRows(self.dense()).pull_back(rule, node, params, shapes)
+
+    def relax(
+        self, slopes: tuple[Tensor, Tensor], shifts: tuple[Tensor, Tensor], owners: tuple[Tensor, Tensor]
+    ) -> tuple[Rows, Tensor]:
+        if owners[0] is not owners[1]:
+            return DenseRows(self.dense()).relax(slopes, shifts, owners)
+        values, origin = self._kernel_form()
+        (ls, us), (lb, ub) = ([self._over_space(line) for line in pair] for pair in (slopes, shifts))
+        new, shift = kernels.window_relax(values, origin, ls, lb, us, ub, owners[0])
+        return WindowRows(new.reshape(self.values.shape), self.origin, self.shape), shift
+
+    def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+        values, origin = self._kernel_form()
+        return kernels.window_minimise(values, origin, self._over_space(lower), self._over_space(upper), owner)
+
+    def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
+        return -self.minimise(-weight, weight, owner)  # min over |x_i| <= w_i of row @ x
+
+    def dot(self, constant: Tensor) -> Tensor:
+        full = constant.expand(self.shape)[None]
+        return self.minimise(full, full, torch.zeros(len(self.values), dtype=torch.int64, device=self.values.device))
+
+    def plus(self, other: Rows) -> Rows:
+        return other.plus_window(self)
+
+    def select(self, rows: slice) -> Rows:
+        return WindowRows(self.values[rows], self.origin[rows], self.shape)
+
+    def plus_window(self, other: WindowRows) -> Rows:
+        """The sum of two sets of windows that lie at a constant offset, as the two branches of a residual block do."""
+        offset = self.origin - other.origin
+        if bool((offset != offset[:1]).any()):
+            return DenseRows(self.dense() + other.dense())
+        start = torch.minimum(self.origin, other.origin)
+        end = [
+            max(a + m, b + n)
+            for a, m, b, n in zip(
+                (self.origin - start)[0].tolist(), self.values.shape[2:], (other.origin - start)[0].tolist(), other.values.shape[2:], strict=True
+            )
+        ]
+        total = sum(_placed(rows.values, (rows.origin - start)[0].tolist(), end) for rows in (self, other))
+        return WindowRows(total, start, self.shape).compact()  # type: ignore[arg-type]
+
+
+def _placed(values: Tensor, before: Sequence[int], size: Sequence[int]) -> Tensor:
+    """The windows inside larger ones of `size`, `before` cells from their start."""
+    amounts = [(b, n - b - m) for b, n, m in zip(before, size, values.shape[2:], strict=True)]
+    return F.pad(values, [amount for pair in reversed(amounts) for amount in pair])

@@ -1,0 +1,98 @@
+"""Bounds of a specification's atoms: rigorous lower bounds, in float64 with every rounding outward."""
+
+from __future__ import annotations
+
+import time
+from math import inf, prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from certify.bounds.compute import Objective, bound_rows, relax
+from certify.bounds.relaxed import Relaxed
+from certify.bounds.rounding import OUTWARD
+from certify.model import Model
+from certify.operators.rows import DenseRows
+from certify.search.problem import Table
+from certify.specification import Specification
+
+_CHUNK_ELEMENTS = 1 << 22  # node values of all boxes of one chunk
+_MAX_BOXES = 4096
+
+
+def lower_bounds(
+    model: Model,
+    spec: Specification,
+    table: Table,
+    atoms: NDArray[np.intp],
+    method: str,
+    *,
+    deadline: float = inf,
+    device: torch.device | str = "cpu",
+) -> NDArray[np.float64]:
+    """A lower bound of the left side of each of the atoms over its input set, in real arithmetic: (len(atoms),).
+
+    Atoms with the same row over the same set are bounded once, and sets are relaxed once for all their atoms. Where the deadline
+    (time.monotonic) stopped the work, bounds are -inf. A ValueError where something is NaN.
+    """
+    key = table.region[atoms] * np.intp(max(len(table.directions.rhs), 1)) + table.direction[atoms]
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    distinct = atoms[first]  # sorted by region
+    result = np.full(len(distinct), -inf)
+    regions, starts = np.unique(table.region[distinct], return_index=True)
+    ends = np.append(starts[1:], len(distinct))
+    size = _boxes_per_chunk(model)
+    for i in range(0, len(regions), size):
+        if time.monotonic() > deadline:
+            break
+        chunk = slice(starts[i], ends[min(i + size, len(regions)) - 1])
+        result[chunk] = _bound_chunk(model, spec, table, distinct[chunk], regions[i : i + size], method, device)
+    if np.isnan(result).any():
+        raise ValueError(f"{model.name}: a bound by {method} is NaN; the network overflows on the input set")
+    result[np.isinf(result)] = -inf  # an overflow says nothing
+    return result[inverse.reshape(-1)]
+
+
+def _boxes_per_chunk(model: Model) -> int:
+    elements = sum(prod(node.shape) for node in model.graph.nodes)
+    return max(1, min(_MAX_BOXES, _CHUNK_ELEMENTS // max(elements, 1)))
+
+
+def _bound_chunk(
+    model: Model,
+    spec: Specification,
+    table: Table,
+    atoms: NDArray[np.intp],
+    regions: NDArray[np.intp],
+    method: str,
+    device: torch.device | str,
+) -> NDArray[np.float64]:
+    graph = model.graph
+    region = spec.inputs.region(regions).map(lambda t: t.reshape(-1, *graph.input_shape).to(device))
+    relaxed = relax(model.program(torch.float64, device), region, method, rounding=OUTWARD)
+    owner = torch.from_numpy(np.searchsorted(regions, table.region[atoms])).to(device)
+    outputs = _coefficients(table.directions.outputs, table.direction[atoms], graph.output_shape, device)
+    assert outputs is not None
+    inputs = _coefficients(table.directions.inputs, table.direction[atoms], graph.input_shape, device)
+    with torch.no_grad():
+        bounds = bound_rows(relaxed, Objective(owner, outputs, inputs), method).cpu().numpy()
+    return bounds - _slack(relaxed, table, atoms, owner)
+
+
+def _coefficients(
+    matrix: NDArray[np.float64] | None, direction: NDArray[np.intp], shape: tuple[int, ...], device: torch.device | str
+) -> DenseRows | None:
+    return None if matrix is None else DenseRows(torch.from_numpy(matrix[direction]).reshape(-1, *shape).to(device))
+
+
+def _slack(relaxed: Relaxed, table: Table, atoms: NDArray[np.intp], owner: torch.Tensor) -> NDArray[np.float64]:
+    """What coefficients that are no float64 may take away: slack @ |value|, rounded up."""
+    total = np.zeros(len(atoms))
+    graph = relaxed.program.graph
+    for slack, name in ((table.directions.output_slack, graph.output), (table.directions.input_slack, graph.input)):
+        if slack is not None:
+            l, u = relaxed.intervals[name]
+            magnitude = torch.maximum(l.abs(), u.abs()).flatten(1)[owner].cpu().numpy()
+            total += (slack[table.direction[atoms]] * magnitude).sum(axis=1) * (1 + 1e-9)
+    return total * (1 + 1e-9)

@@ -1,6 +1,0 @@
-"""What is asked about a network: is there an input in a set whose output satisfies a condition?
-
-A `Specification` is a disjunction of clauses, each one input set and a conjunction of linear atoms over outputs (and inputs). It
-describes the *unsafe* behaviour: `unsat` means that no clause can be satisfied. Numbers are exact rationals: nothing is rounded before
-a verdict depends on it, and then outward.
-"""

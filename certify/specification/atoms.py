@@ -1,0 +1,93 @@
+"""Linear atoms over a network's outputs and inputs with exact coefficients, and the float64 rows that proofs bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import reduce
+from math import gcd, lcm
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.specification.exact import round_up
+
+Terms = tuple[tuple[int, Fraction], ...]
+"""(index, coefficient) pairs, indices ascending, no coefficient zero."""
+
+
+@dataclass(frozen=True)
+class Atom:
+    """sum outputs[i] * y_i + sum inputs[i] * x_i <= rhs, or < rhs where `strict`. Made by `atom`, which scales it."""
+
+    outputs: Terms
+    inputs: Terms
+    rhs: Fraction
+    strict: bool = False
+
+    def holds(self, x: NDArray[Any], y: NDArray[Any]) -> bool:
+        """Whether the float points x and y, both flat, satisfy the atom: exact rational arithmetic."""
+        value = sum((c * Fraction(float(y[i])) for i, c in self.outputs), Fraction(0))
+        value += sum((c * Fraction(float(x[i])) for i, c in self.inputs), Fraction(0))
+        return value < self.rhs if self.strict else value <= self.rhs
+
+    def __str__(self) -> str:
+        terms = [(c, f"Y_{i}") for i, c in self.outputs] + [(c, f"X_{i}") for i, c in self.inputs]
+        left = " + ".join(name if c == 1 else f"{_text(c)} {name}" for c, name in terms) or "0"
+        return f"{left.replace('+ -', '- ')} {'<' if self.strict else '<='} {_text(self.rhs)}"
+
+
+def atom(outputs: Mapping[int, Fraction], inputs: Mapping[int, Fraction], rhs: Fraction, strict: bool = False) -> Atom:
+    """The atom, scaled to coprime integer coefficients: a scaling that loses nothing and makes most of them exact in float64."""
+    out, in_ = (tuple(sorted((i, c) for i, c in terms.items() if c)) for terms in (outputs, inputs))
+    coefficients = [c for _, c in (*out, *in_)]
+    if all(abs(c) == 1 for c in coefficients):
+        return Atom(out, in_, rhs, strict)
+    factor = Fraction(lcm(*(c.denominator for c in coefficients)), reduce(gcd, (c.numerator for c in coefficients)))
+    out, in_ = (tuple((i, c * factor) for i, c in terms) for terms in (out, in_))
+    return Atom(out, in_, rhs * factor, strict)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Atoms as float64 rows, one each. Guaranteed: at any point that satisfies atom k,
+
+        outputs[k] @ y + inputs[k] @ x <= rhs[k] + output_slack[k] @ |y| + input_slack[k] @ |x|,
+
+    with < instead of <= where `strict[k]`. `inputs` is None where no atom speaks of the inputs. Slacks are None where every
+    coefficient is a float64, which is so for all but many-digit decimals.
+    """
+
+    outputs: NDArray[np.float64]
+    inputs: NDArray[np.float64] | None
+    rhs: NDArray[np.float64]
+    strict: NDArray[np.bool_]
+    output_slack: NDArray[np.float64] | None
+    input_slack: NDArray[np.float64] | None
+
+
+def rows(atoms: Sequence[Atom], outputs: int, inputs: int) -> Rows:
+    """The rows of `atoms` for a network with so many outputs and inputs."""
+    C, C_slack = _matrix([a.outputs for a in atoms], outputs)
+    G, G_slack = _matrix([a.inputs for a in atoms], inputs) if any(a.inputs for a in atoms) else (None, None)
+    rhs = np.array([round_up(a.rhs) for a in atoms], dtype=np.float64)
+    # A right-hand side that was rounded up turns <= into <.
+    strict = np.array([a.strict or Fraction(r) != a.rhs for a, r in zip(atoms, rhs.tolist(), strict=True)], dtype=bool)
+    return Rows(C, G, rhs, strict, C_slack, G_slack)
+
+
+def _matrix(terms: Sequence[Terms], columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Nearest float64 coefficients, and an upper bound of what each is off, or None where all are exact."""
+    matrix, slack = np.zeros((len(terms), columns)), np.zeros((len(terms), columns))
+    for k, row in enumerate(terms):
+        for i, coefficient in row:
+            matrix[k, i] = float(coefficient)
+            slack[k, i] = round_up(abs(coefficient - Fraction(matrix[k, i])))
+    return matrix, slack if slack.any() else None
+
+
+def _text(number: Fraction) -> str:
+    value = float(number)
+    return f"{value:g}" if Fraction(f"{value:g}") == number else str(value) if Fraction(value) == number else str(number)

@@ -1,0 +1,114 @@
+"""The kernels with gradients: plain dispatch where nothing needs one, a `torch.autograd.Function` or torch operations where something does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from certify.kernels import dispatch
+
+
+def _needs_grad(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+
+
+class _Relax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*inputs)
+        return dispatch.relax(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, lower_slope, lower_shift, lower_owner, upper_slope, upper_shift, upper_owner = ctx.saved_tensors
+        grad_rows, *grad_lines = dispatch.relax_gradients(*ctx.saved_tensors, *grads)
+        return grad_rows, grad_lines[0], grad_lines[1], None, grad_lines[2], grad_lines[3], None
+
+
+def relax(
+    rows: Tensor,
+    lower_slope: Tensor,
+    lower_shift: Tensor,
+    lower_owner: Tensor,
+    upper_slope: Tensor,
+    upper_shift: Tensor,
+    upper_owner: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """`dispatch.relax`, differentiable in the rows and in the four lines."""
+    inputs = (rows, lower_slope, lower_shift, lower_owner, upper_slope, upper_shift, upper_owner)
+    if _needs_grad(rows, lower_slope, lower_shift, upper_slope, upper_shift):
+        return _Relax.apply(*inputs)
+    return dispatch.relax(*inputs)
+
+
+def minimise(rows: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+    """`dispatch.minimise`, differentiable in the rows and in the ends of the box."""
+    if _needs_grad(rows, lower, upper):
+        return (rows.clamp(min=0) * lower[owner] + rows.clamp(max=0) * upper[owner]).sum(dim=1)
+    return dispatch.minimise(rows, lower, upper, owner)
+
+
+def magnitude(rows: Tensor, weight: Tensor, owner: Tensor) -> Tensor:
+    """`dispatch.magnitude` of detached tensors: rounding allowances carry no gradient."""
+    return dispatch.magnitude(rows.detach(), weight.detach(), owner)
+
+
+def window_relax(
+    windows: Tensor,
+    origin: Tensor,
+    lower_slope: Tensor,
+    lower_shift: Tensor,
+    upper_slope: Tensor,
+    upper_shift: Tensor,
+    owner: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """`dispatch.window_relax`, differentiable in the windows and in the lines."""
+    lines = (lower_slope, lower_shift, upper_slope, upper_shift)
+    if not _needs_grad(windows, *lines):
+        return dispatch.window_relax(windows, origin, *lines, owner)
+    space = lower_slope.shape[2:]
+    a = dispatch.window_mask(windows, origin, space)
+    ls, lb, us, ub = (dispatch.gather_lines(line, windows, origin, space, owner) for line in lines)
+    positive, negative = a.clamp(min=0), a.clamp(max=0)
+    return positive * ls + negative * us, (positive * lb + negative * ub).flatten(1).sum(dim=1)
+
+
+def window_minimise(windows: Tensor, origin: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+    """`dispatch.window_minimise`, differentiable in the windows and in the ends of the box."""
+    if not _needs_grad(windows, lower, upper):
+        return dispatch.window_minimise(windows, origin, lower, upper, owner)
+    a = dispatch.window_mask(windows, origin, lower.shape[2:])
+    low, high = (dispatch.gather_lines(end, windows, origin, lower.shape[2:], owner) for end in (lower, upper))
+    return (a.clamp(min=0) * low + a.clamp(max=0) * high).flatten(1).sum(dim=1)
+
+
+class _WindowDense(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> Tensor:
+        ctx.save_for_backward(origin)
+        ctx.shape, ctx.space = windows.shape, space
+        return dispatch.window_dense(windows, origin, space)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (origin,) = ctx.saved_tensors
+        rows = torch.arange(len(origin), device=origin.device)
+        like = grads[0].new_empty(ctx.shape)
+        cells = dispatch.gather_lines(grads[0], like, origin, ctx.space, rows)
+        return dispatch.window_mask(cells, origin, ctx.space), None, None
+
+
+def window_dense(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> Tensor:
+    """`dispatch.window_dense`, differentiable in the windows."""
+    if _needs_grad(windows):
+        return _WindowDense.apply(windows, origin, space)
+    return dispatch.window_dense(windows, origin, space)
+
+
+
+
+def window_mask(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> Tensor:
+    """The windows with zero in the cells outside the space, differentiable."""
+    return dispatch.window_mask(windows, origin, space)

@@ -1,0 +1,149 @@
+"""numba twins of the definitions in `reference.py`: one pass over the coefficients of some rows; `dispatch.py` shares rows among threads.
+
+Reassociation is allowed (it makes the sums vectorise) because nothing depends on their order: the rounding allowance in
+`certify.bounds.rounding` is the a-priori bound gamma_n, which holds for every order of summation. NaN and infinity are honoured.
+Compilations are cached on disk next to this file, or where NUMBA_CACHE_DIR says.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+_SUMS = {"reassoc", "contract", "nsz"}
+_OPTIONS = {"cache": True, "fastmath": _SUMS, "error_model": "numpy", "nogil": True}
+
+
+@njit(**_OPTIONS)
+def relax(rows, lower_owner, upper_owner, out, shift, lower_slope, lower_shift, upper_slope, upper_shift):  # type: ignore[no-untyped-def]
+    """See `reference.relax`; writes into `out` and `shift`."""
+    for r in range(rows.shape[0]):
+        p, q = lower_owner[r], upper_owner[r]
+        total = rows.dtype.type(0)
+        for i in range(rows.shape[1]):
+            a = rows[r, i]
+            positive, negative = max(a, rows.dtype.type(0)), min(a, rows.dtype.type(0))
+            out[r, i] = positive * lower_slope[p, i] + negative * upper_slope[q, i]
+            total += positive * lower_shift[p, i] + negative * upper_shift[q, i]
+        shift[r] = total
+
+
+@njit(**_OPTIONS)
+def relax_gradients(  # type: ignore[no-untyped-def]
+    first,
+    last,
+    rows,
+    lower_owner,
+    upper_owner,
+    lower_slope,
+    lower_shift,
+    upper_slope,
+    upper_shift,
+    grad_out,
+    grad_shift,
+    grad_rows,
+    grad_lower_slope,
+    grad_lower_shift,
+    grad_upper_slope,
+    grad_upper_shift,
+):
+    """See `reference.relax_gradients`; one block of columns, so that threads never add into the same line."""
+    for r in range(rows.shape[0]):
+        p, q, s = lower_owner[r], upper_owner[r], grad_shift[r]
+        for i in range(first, last):
+            a, g = rows[r, i], grad_out[r, i]
+            positive, negative = max(a, rows.dtype.type(0)), min(a, rows.dtype.type(0))
+            lower = g * lower_slope[p, i] + s * lower_shift[p, i]
+            upper = g * upper_slope[q, i] + s * upper_shift[q, i]
+            grad_rows[r, i] = lower if a > 0 else (upper if a < 0 else rows.dtype.type(0))
+            grad_lower_slope[p, i] += g * positive
+            grad_lower_shift[p, i] += s * positive
+            grad_upper_slope[q, i] += g * negative
+            grad_upper_shift[q, i] += s * negative
+
+
+@njit(**_OPTIONS)
+def minimise(rows, owner, out, lower, upper):  # type: ignore[no-untyped-def]
+    """See `reference.minimise`."""
+    for r in range(rows.shape[0]):
+        b = owner[r]
+        total = rows.dtype.type(0)
+        for i in range(rows.shape[1]):
+            a = rows[r, i]
+            total += max(a, rows.dtype.type(0)) * lower[b, i] + min(a, rows.dtype.type(0)) * upper[b, i]
+        out[r] = total
+
+
+@njit(**_OPTIONS)
+def magnitude(rows, owner, out, weight):  # type: ignore[no-untyped-def]
+    """See `reference.magnitude`."""
+    for r in range(rows.shape[0]):
+        b = owner[r]
+        total = rows.dtype.type(0)
+        for i in range(rows.shape[1]):
+            total += abs(rows[r, i]) * weight[b, i]
+        out[r] = total
+
+
+@njit(**_OPTIONS)
+def window_relax(  # type: ignore[no-untyped-def]
+    windows, origin, owner, out, shift, depth, height, width, lower_slope, lower_shift, upper_slope, upper_shift
+):
+    """See `reference.window_relax`; lines are (owners, channels, D, H, W)."""
+    rows, channels, d, h, w = windows.shape
+    for r in range(rows):
+        b = owner[r]
+        z0, y0, x0 = origin[r, 0], origin[r, 1], origin[r, 2]
+        first, last = max(0, -x0), min(w, width - x0)
+        total = windows.dtype.type(0)
+        zero = windows.dtype.type(0)
+        for c in range(channels):
+            for k in range(d):
+                z = z0 + k
+                for j in range(h):
+                    y = y0 + j
+                    if z < 0 or z >= depth or y < 0 or y >= height:
+                        for i in range(w):
+                            out[r, c, k, j, i] = zero
+                        continue
+                    for i in range(first):
+                        out[r, c, k, j, i] = zero
+                    for i in range(last, w):
+                        out[r, c, k, j, i] = zero
+                    for i in range(first, last):
+                        a = windows[r, c, k, j, i]
+                        positive, negative = max(a, zero), min(a, zero)
+                        x = x0 + i
+                        out[r, c, k, j, i] = positive * lower_slope[b, c, z, y, x] + negative * upper_slope[b, c, z, y, x]
+                        total += positive * lower_shift[b, c, z, y, x] + negative * upper_shift[b, c, z, y, x]
+        shift[r] = total
+
+
+@njit(**_OPTIONS)
+def window_minimise(windows, origin, owner, out, depth, height, width, lower, upper):  # type: ignore[no-untyped-def]
+    """`reference.minimise` of the rows that the windows stand for; lower, upper are (owners, channels, D, H, W)."""
+    rows, channels, d, h, w = windows.shape
+    for r in range(rows):
+        b = owner[r]
+        z0, y0, x0 = origin[r, 0], origin[r, 1], origin[r, 2]
+        total = windows.dtype.type(0)
+        zero = windows.dtype.type(0)
+        for c in range(channels):
+            for k in range(max(0, -z0), min(d, depth - z0)):
+                for j in range(max(0, -y0), min(h, height - y0)):
+                    for i in range(max(0, -x0), min(w, width - x0)):
+                        a = windows[r, c, k, j, i]
+                        total += max(a, zero) * lower[b, c, z0 + k, y0 + j, x0 + i] + min(a, zero) * upper[b, c, z0 + k, y0 + j, x0 + i]
+        out[r] = total
+
+
+@njit(**_OPTIONS)
+def window_dense(windows, origin, out, depth, height, width):  # type: ignore[no-untyped-def]
+    """See `reference.window_dense`; `out` is (rows, channels, D, H, W) and zero."""
+    rows, channels, d, h, w = windows.shape
+    for r in range(rows):
+        z0, y0, x0 = origin[r, 0], origin[r, 1], origin[r, 2]
+        for c in range(channels):
+            for k in range(max(0, -z0), min(d, depth - z0)):
+                for j in range(max(0, -y0), min(h, height - y0)):
+                    for i in range(max(0, -x0), min(w, width - x0)):
+                        out[r, c, z0 + k, y0 + j, x0 + i] += windows[r, c, k, j, i]
