@@ -68,7 +68,7 @@ class Certificate:
         return smallest_attack(self.votes.ballots[:, index], self.spread, self.votes.classes)
 
     def tightened(self, inputs: Sequence[int] | np.ndarray | None = None) -> Certificate:
-        """The certificate with larger radii where linear programs prove them; worth it for overlapping buckets, seconds per input."""
+        """The certificate with larger radii where linear programs prove them; for overlapping buckets, a second or so each."""
         self._plurality_only("tightening")
         radii, rows = self.bucket_radii.copy(), coverage_rows(self.spread)
         for i in range(len(radii)) if inputs is None else inputs:
@@ -76,7 +76,7 @@ class Certificate:
         return replace(self, bucket_radii=radii)
 
     def collective_accuracy(self, edits: int) -> float:
-        """A lower limit of the accuracy on all inputs together after so many edits, the same for all inputs; exact for one bucket."""
+        """A lower limit of the accuracy on all inputs together after the same so many edits for all; exact for one bucket."""
         self._plurality_only("a collective certificate")
         if self.labels is None:
             raise ValueError("a collective accuracy needs labels")

@@ -86,7 +86,7 @@ def partitioner(name: str | Partitioner, groups: Sequence[Any] | None = None) ->
 
 
 def feature_digests(X: Any) -> list[bytes]:
-    """A digest of each sample's features, 16 bytes: numbers by value (-0.0 is 0.0, every NaN the same), text in Unicode form NFC."""
+    """A digest of each sample's features, 16 bytes: numbers by value (-0.0 is 0.0, all NaN are one), text in Unicode form NFC."""
     samples = np.asarray(X)
     if samples.dtype.kind in "US" or (samples.dtype == object and all(isinstance(entry, str) for entry in samples.flat)):
         rows = samples.reshape(len(samples), -1)

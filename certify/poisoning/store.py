@@ -17,7 +17,7 @@ _CHECKSUM = 16
 
 
 class Store(Protocol):
-    """Models as bytes, under keys that name all they depend on: what is there never has to be trained again, and never goes stale."""
+    """Models as bytes, under keys that name all they depend on: what is there is never trained again, and never goes stale."""
 
     def get(self, key: str) -> bytes | None:
         """The model of that key, None where there is none."""

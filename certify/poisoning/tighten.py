@@ -16,7 +16,7 @@ from certify.poisoning.spread import Spread
 
 
 def tightened_radius(ballots: np.ndarray, spread: Spread, classes: int, radius: int, rows: csr_array) -> int:
-    """A certified radius of one input's plurality, at least `radius`, which must be certified; `rows` are `coverage_rows(spread)`."""
+    """A certified radius of one input's plurality, at least the certified `radius`; `rows` are `coverage_rows(spread)`."""
     while radius + 1 <= spread.units and survives(ballots, spread, classes, radius + 1, rows):
         radius += 1
     return radius
