@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from certify.io.witness import Question, Witness
     from certify.model import Model
     from certify.search.result import Result
-    from certify.specification import Specification
+    from certify.specification import Robustness, Specification
 
 EXAMPLES = """\
   certify verify model.onnx property.vnnlib --timeout 60
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
     point = load_point(arguments.around) if arguments.around else None
     model = load_model(arguments, None if point is None else point.shape)
-    specification = _property(arguments) if point is None else _robustness(arguments, model, point)
+    specification: Specification | Robustness = _property(arguments) if point is None else _robustness(arguments, model, point)
     result = certify.verify(
         model,
         specification,
@@ -94,7 +94,7 @@ def _property(arguments: argparse.Namespace) -> Specification:
     return specification
 
 
-def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Question:
+def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Robustness:
     """That the label is the model's answer in the whole ball around the point."""
     import certify
 

@@ -1,0 +1,38 @@
+"""All ONNX operators that the importer knows, and what to do about some that it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from certify.io.onnx import arithmetic, dense, elementwise, reduce, resize, structure, windows
+from certify.io.onnx.call import Handler
+
+HANDLERS: Mapping[str, Handler] = {
+    **elementwise.HANDLERS,
+    **arithmetic.HANDLERS,
+    **dense.HANDLERS,
+    **windows.HANDLERS,
+    **reduce.HANDLERS,
+    **resize.HANDLERS,
+    **structure.HANDLERS,
+}
+
+_ATTENTION = "products of two tensors that depend on the input have no rule yet, so that attention layers cannot be bounded"
+_DISCRETE = "a discrete choice has no bounds; compare the scores before it, in the property"
+_LOGITS = "verify the scores in front of it: drop it from the exported model, which leaves the largest class the same"
+_QUANTISED = "quantised models are not supported; export the model in floating point"
+_CONTROL = "control flow that depends on the input is not supported; export the model without it"
+
+# Why an operator is refused where its input is not constant, and how to go on.
+REFUSED: Mapping[str, str] = {
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _LOGITS),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"), _ATTENTION),
+    **dict.fromkeys(("Attention", "Einsum", "RotaryEmbedding"), _ATTENTION),
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonZero", "OneHot", "Equal", "Greater", "Less", "Not", "And", "Or"), _DISCRETE),
+    **dict.fromkeys(("GreaterOrEqual", "LessOrEqual", "NonMaxSuppression", "Unique"), _DISCRETE),
+    **dict.fromkeys(
+        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"), _QUANTISED
+    ),
+    **dict.fromkeys(("If", "Loop", "Scan"), _CONTROL),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not supported; unroll them into Gemm and element-wise operators"),
+}
