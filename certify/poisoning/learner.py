@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from types import CodeType
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,7 +75,7 @@ class SklearnLearner:
     """Any scikit-learn classifier or pipeline, cloned for every bucket set and trained in `n_jobs` processes of one BLAS thread
     each.
 
-    Every `random_state` inside it is set to the classifier's seed and every `n_jobs` to 1.
+    Every `random_state` inside it is set to the classifier's seed and every `n_jobs` to 1. Images are flattened.
     """
 
     estimator: Any
@@ -89,7 +92,7 @@ class SklearnLearner:
         """One fitted clone per job."""
         from joblib import Parallel, delayed
 
-        tasks = (delayed(_fit)(self.estimator, X[job.samples], y[job.samples], classes, job) for job in jobs)
+        tasks = (delayed(_fit)(self.estimator, _rows(X[job.samples]), y[job.samples], classes, job) for job in jobs)
         return Parallel(n_jobs=self.n_jobs)(tasks)
 
     def scores(self, models: Sequence[SklearnModel], X: Any) -> np.ndarray:
@@ -97,7 +100,7 @@ class SklearnLearner:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):
-            return np.stack([_scores(model, X) for model in models])
+            return np.stack([_scores(model, _rows(X)) for model in models])
 
     def dump(self, model: SklearnModel) -> bytes:
         """The pickled model."""
@@ -109,31 +112,53 @@ class SklearnLearner:
 
 
 def describe(value: Any) -> Any:
-    """An estimator (or a parameter of one) as JSON values: its class by full name and every parameter, nested ones too.
+    """An estimator, a function or a parameter as JSON values that name it: classes by full name, functions with their code.
 
-    A ValueError where a parameter prints as a memory address, which names nothing.
+    A ValueError for what prints as a memory address only, which names nothing.
     """
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        parameters = {name: describe(entry) for name, entry in sorted(value.get_params(deep=False).items())}
-        return {"class": _full_name(type(value)), "parameters": parameters}
-    if isinstance(value, (list, tuple)):
-        return [describe(entry) for entry in value]
-    if isinstance(value, dict):
-        return {str(name): describe(entry) for name, entry in value.items()}
-    if callable(value):
-        return _full_name(value)
-    if isinstance(value, np.ndarray):
-        return {"array": value.tolist()}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    for kind, description in _DESCRIPTIONS:
+        if kind(value):
+            return description(value)
     text = repr(value)
     if " at 0x" in text:
-        raise ValueError(f"the parameter {text} cannot be named for the store; give its class a __repr__ that shows its settings")
+        raise ValueError(f"{text} cannot be named for the store; give its class a __repr__ that shows its settings")
     return text
 
 
-def _full_name(value: Any) -> str:
-    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+def _describe_estimator(value: Any) -> Any:
+    parameters = {name: describe(entry) for name, entry in sorted(value.get_params(deep=False).items())}
+    return {"class": f"{type(value).__module__}.{type(value).__qualname__}", "parameters": parameters}
+
+
+def _describe_function(value: Any) -> Any:
+    return {"function": f"{value.__module__}.{value.__qualname__}", "code": _code_digest(value.__code__)}
+
+
+def _describe_partial(value: Any) -> Any:
+    return {"partial": describe(value.func), "arguments": describe(value.args), "keywords": describe(value.keywords)}
+
+
+def _code_digest(code: CodeType) -> str:
+    """What a function computes, without where it stands: two functions of one name must not share models."""
+    constants = [_code_digest(entry) if isinstance(entry, CodeType) else repr(entry) for entry in code.co_consts]
+    return blake2b(code.co_code + repr((constants, code.co_names)).encode(), digest_size=8).hexdigest()
+
+
+_DESCRIPTIONS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...] = (
+    (lambda value: value is None or isinstance(value, (bool, int, float, str)), lambda value: value),
+    (lambda value: isinstance(value, type), lambda value: f"{value.__module__}.{value.__qualname__}"),
+    (lambda value: hasattr(value, "get_params"), _describe_estimator),
+    (lambda value: isinstance(value, (list, tuple)), lambda value: [describe(entry) for entry in value]),
+    (lambda value: isinstance(value, dict), lambda value: {str(name): describe(entry) for name, entry in value.items()}),
+    (lambda value: isinstance(value, np.ndarray), lambda value: {"array": value.tolist()}),
+    (lambda value: isinstance(value, partial), _describe_partial),
+    (lambda value: hasattr(value, "__code__"), _describe_function),
+)
+
+
+def _rows(X: Any) -> Any:
+    """Images as rows of numbers; anything else as it is."""
+    return X.reshape(len(X), -1) if getattr(X, "ndim", 1) > 2 else X
 
 
 def _fit(estimator: Any, X: Any, y: np.ndarray, classes: int, job: Job) -> SklearnModel:

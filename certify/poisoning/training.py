@@ -97,6 +97,13 @@ class Ensemble:
             scores[j] = _constant_scores(contents[j] or b"", self.data.classes)
         return scores
 
+    def model(self, classifier: int) -> Any:
+        """A trained model as the learner made it; None for a classifier that abstains or answers one class everywhere."""
+        content = self.store.get(self.keys[classifier])
+        if content is None:
+            raise ValueError(f"classifier {classifier} is not trained")
+        return None if content.startswith(_CONSTANT) else self.learner.load(content)
+
     def votes(self, X: Any, progress: Callable[[int], None] = lambda steps: None) -> Votes:
         """Ballots of all classifiers on the inputs X."""
         ballots = np.empty((self.spread.classifiers, len(X)), np.uint8)
