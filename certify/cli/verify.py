@@ -72,7 +72,8 @@ def _sort_files(arguments: argparse.Namespace) -> argparse.Namespace:
         raise ValueError(f"more than one model: {', '.join(models)}; a property file ends in .vnnlib or .vnnlib.gz")
     if len(properties) + (arguments.around is not None) != 1:
         raise ValueError("name exactly one property: a file ending in .vnnlib or .vnnlib.gz, or --around X.npy --eps E")
-    return argparse.Namespace(**vars(arguments), model=next(iter(models), None), property=next(iter(properties), None))
+    named = {"model": next(iter(models), None), "property": next(iter(properties), None)}
+    return argparse.Namespace(**{name: value for name, value in vars(arguments).items() if name != "files"} | named)
 
 
 def _network_file(entry: str) -> str:
@@ -100,13 +101,17 @@ def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) 
 
     if arguments.eps is None:
         raise ValueError("--around needs --eps, the radius, such as --eps 2/255")
-    label = arguments.label
-    if label is None:
-        import torch
-
-        label = int(model(torch.as_tensor(point)[None]).argmax())
+    label = _answer(model, point) if arguments.label is None else arguments.label
+    question = certify.robust(point, label, eps=arguments.eps, p=arguments.norm, domain=arguments.domain)
+    if arguments.label is None:
         print(f"label {label}: the model's own answer; --label sets another", file=sys.stderr)
-    return certify.robust(point, label, eps=arguments.eps, p=arguments.norm, domain=arguments.domain)
+    return question
+
+
+def _answer(model: Model, point: np.ndarray) -> int:
+    import torch
+
+    return int(model(torch.as_tensor(point)[None]).argmax())
 
 
 def _write(arguments: argparse.Namespace, started: float, specification: Question, result: Result) -> None:

@@ -17,19 +17,20 @@ Array = np.ndarray
 Params = Mapping[str, Array]
 
 
-def evaluate(graph: Graph, x: Array) -> Array:
+def evaluate(graph: Graph, x: Array, constants: Params | None = None) -> Array:
     """The network's output, of `graph.output_shape`, at one point `x` of `graph.input_shape`, computed in the dtype of `x`."""
-    return values(graph, x)[graph.output]
+    return values(graph, x, constants)[graph.output]
 
 
-def values(graph: Graph, x: Array) -> dict[str, Array]:
+def values(graph: Graph, x: Array, constants: Params | None = None) -> dict[str, Array]:
     """The value of every node at one point `x` of `graph.input_shape`, computed in the dtype of `x`.
 
-    Floating-point constants are rounded to that dtype. A `GraphError` names an operator that has no definition here.
+    Floating-point constants are rounded to that dtype; for many points, `bound_constants` does so once. A `GraphError` names an
+    operator that has no definition here.
     """
     if x.shape != graph.input_shape:
         raise ValueError(f"the network takes an input of shape {list(graph.input_shape)}, got {list(x.shape)}")
-    constants = bound_constants(graph, x.dtype)
+    constants = bound_constants(graph, x.dtype) if constants is None else constants
     out = {graph.input: x}
     with np.errstate(all="ignore"):
         for node in graph.nodes:
@@ -59,7 +60,7 @@ def in_dtype(value: Array, dtype: np.dtype) -> Array:
     return value.astype(dtype, copy=False) if np.issubdtype(value.dtype, np.floating) else value
 
 
-# --- affine maps ---------------------------------------------------------------------------------------------------------------------
+# --- affine maps --------------------------------------------------------------------------------------------------------------
 
 
 def _linear(x: Array, params: Params, attrs: Mapping[str, Any]) -> Array:
@@ -131,7 +132,7 @@ AFFINE: Mapping[str, Callable[..., Array]] = {
     "reduce_sum": lambda x, params, attrs: x.sum(tuple(attrs["axes"]), keepdims=attrs["keepdims"]),
 }
 
-# --- functions of one element --------------------------------------------------------------------------------------------------------
+# --- functions of one element --------------------------------------------------------------------------------------------------
 
 
 def _erf(x: Array) -> Array:

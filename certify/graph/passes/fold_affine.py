@@ -1,7 +1,7 @@
 """Scales and shifts per channel (BatchNorm is one of each) move into the weight and bias of the layer next to them.
 
-Folded weights are stored in float64: against real arithmetic on the weights as they were stored, each carries a relative error of a few
-units of 1e-16, and nothing else changes.
+Folded weights are stored in float64: against real arithmetic on the weights as they were stored, each carries a relative error of a
+few units of 1e-16, and nothing else changes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """x * gate(x) becomes one function of one variable: SiLU, HardSwish, Mish and both forms of GELU, as exporters spell them out.
 
-A product of two variables has only loose lines, and here its two factors are the same x. With g the function that is recognised, every
-spelling is factor * g(stretch * x) for some two numbers, so that constants are kept exactly as the file rounds them.
+A product of two variables has only loose lines, and here its two factors are the same x. With g the function that is recognised,
+every spelling is factor * g(stretch * x) for some two numbers, so that constants are kept exactly as the file rounds them.
 """
 
 from __future__ import annotations

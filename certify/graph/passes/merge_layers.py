@@ -10,7 +10,7 @@ from certify.graph.passes.rewrite import Draft, sweep
 
 
 def merge_layers(graph: Graph) -> Graph:
-    """The same function with linear after linear multiplied out, in float64, unless the product has more elements than its factors."""
+    """The same function with linear after linear multiplied out, in float64, unless the product has more elements than both."""
     return sweep(graph, _merge)
 
 

@@ -1,4 +1,4 @@
-"""Moves of elements that cancel or combine: reshape of reshape, transpose of transpose, take of take, and those that move nothing."""
+"""Moves of elements that cancel or combine: reshape of reshape, transpose of transpose, take of take, and moves of nothing."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ DEGREE = 3
 
 
 def as_polynomial(draft: Draft, name: str, base: str, depth: int = DEPTH) -> Polynomial | None:
-    """The node as a polynomial in the node `base`, of degree at most 3 and with one number for all elements; None where it is none."""
+    """The node as a polynomial of degree at most 3 in the node `base`, the same for all elements; None where it is none."""
     if name == base:
         return Polynomial([0.0, 1.0])
     node = draft.node(name)

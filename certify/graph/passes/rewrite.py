@@ -79,11 +79,11 @@ class Draft:
         return name
 
     def combine(self, name: str, function: Callable[..., Any], *inputs: str) -> str:
-        """The constant `function(*inputs)`: computed now, in float64, if all inputs are fixed; otherwise derived, and so still live."""
+        """The constant `function(*inputs)`: computed now, in float64, if all inputs are fixed; else derived, and so still live."""
         arrays = [self.array(i) for i in inputs]
         fixed = [array.astype(np.float64) for array in arrays if array is not None]
         if len(fixed) == len(inputs):
-            return self.constant(name, np.ascontiguousarray(function(*fixed)))
+            return self.constant(name, np.asarray(function(*fixed)))
         name = self._unique(name)
         self._derived.append(Derived(name, function, inputs))
         return name

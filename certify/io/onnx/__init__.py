@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def read_onnx(source: Source) -> Graph:
 
     A missing file is a `FileNotFoundError`; whatever cannot be read or represented a `GraphError` of one line.
     """
-    return normalise(import_model(read_model(source)))
+    return _graph(read_model(source))
 
 
 def load_onnx(source: Source) -> Model:
@@ -36,10 +37,17 @@ def load_onnx(source: Source) -> Model:
     from certify.model import Model
 
     original = read_model(source)
-    graph = normalise(import_model(original))
+    graph = _graph(original)
     reference = open_reference(original, graph)
     compare(graph, reference)
     return Model(graph, name=_name(source), reference=reference)
+
+
+def _graph(model: ModelProto) -> Graph:
+    """The normalised graph. Weights are views of the file until it is known which are kept: those are copied, in memory order."""
+    graph = normalise(import_model(model))
+    kept = {name: array if array.flags.writeable else array.copy(order="K") for name, array in graph.constants.items()}
+    return replace(graph, constants=kept)
 
 
 def _name(source: Source) -> str:

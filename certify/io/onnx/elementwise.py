@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ def _unary(op: str, **defaults: float) -> Handler:
     """The canonical operator of one input, with the ONNX attributes of these names."""
 
     def handle(call: Call) -> str:
-        return call.emit(op, call.variable(), **{name: float(call.attrs.get(name, value)) for name, value in defaults.items()})
+        attrs: dict[str, Any] = {name: float(call.attrs.get(name, value)) for name, value in defaults.items()}
+        return call.emit(op, call.variable(), **attrs)
 
     return handle
 

@@ -1,4 +1,4 @@
-"""Evaluates single ONNX nodes on arrays, by the reference implementation of the standard: constant folding, and where elements move."""
+"""Evaluates single ONNX nodes on arrays, by the standard's reference implementation: folds constants, says where elements move."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from certify.graph import GraphError
 def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
     """The node's outputs for these inputs. Arithmetic on floating-point constants is done in float64.
 
-    A verdict is about the stored numbers in real arithmetic, so constants computed from them must not be rounded to float32 on the way.
+    A verdict is about the stored numbers in real arithmetic: constants computed from them must not be rounded to float32.
     """
     fed = {f"i{index}": _wide(array) for index, array in enumerate(inputs) if array is not None}
     renamed = NodeProto()

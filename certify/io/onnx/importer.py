@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 from certify.graph import Graph, GraphBuilder, GraphError
 from certify.io.onnx.call import Array, Call, Value
 from certify.io.onnx.evaluation import evaluate_node
-from certify.io.onnx.table import HANDLERS, REFUSED
+from certify.io.onnx.table import CONTROL, HANDLERS, RANDOM, REFUSED
 
 OPSETS = range(8, 24)
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -29,7 +29,7 @@ def import_model(model: ModelProto) -> Graph:
     source, target = _only_input(model, values), _only_output(model)
     values[source.name] = builder.input(source.name, _input_shape(source))
     used = {name for node in model.graph.node for name in node.input} | {target.name}
-    for node in model.graph.node:
+    for node in _straightened(model.graph.node, values):
         values |= _outputs(node, opset, builder, values, used)
     if target.name not in values:
         raise GraphError(f"the model's output {target.name!r} is produced by no node; the file may be truncated")
@@ -85,16 +85,16 @@ def _input_shape(entry: ValueInfoProto) -> list[int]:
         if shape[index] == 0 and index > 0:
             symbol = axis.dim_param or "?"
             raise GraphError(
-                f"axis {index} of the model's input {entry.name!r} has the symbolic size {symbol!r}; only the first axis, the batch, "
-                "may be symbolic: fix the others with onnx.tools.update_model_dims"
+                f"axis {index} of the model's input {entry.name!r} has the symbolic size {symbol!r}; only the first axis, the "
+                "batch, may be symbolic: fix the others with onnx.tools.update_model_dims"
             )
     return [size or 1 for size in shape]
 
 
 def _array(tensor: TensorProto) -> Array:
-    """A constant as a writable array; bfloat16, which numpy lacks, as float32."""
+    """A constant, as a view of the file's bytes where possible; bfloat16, which numpy lacks, as float32."""
     try:
-        array = np.array(numpy_helper.to_array(tensor))
+        array = np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # numpy and onnx raise various things for too few bytes and unknown types
         raise GraphError(f"the constant {tensor.name!r} cannot be read ({error}); the file may be truncated") from error
     return array.astype(np.float32) if tensor.data_type == TensorProto.BFLOAT16 else array
@@ -120,6 +120,21 @@ def _outputs(node: NodeProto, opset: int, builder: GraphBuilder, values: Mapping
     return dict(zip(node.output, results, strict=False))
 
 
+def _straightened(nodes: Iterable[NodeProto], values: Mapping[str, Value]) -> Iterator[NodeProto]:
+    """The nodes in order, an `If` whose condition is known by then being replaced by the branch that is taken."""
+    for node in nodes:
+        condition = values.get(node.input[0]) if node.op_type == "If" else None
+        if not isinstance(condition, np.ndarray):
+            yield node
+            continue
+        branch = helper.get_node_attr_value(node, "then_branch" if condition.item() else "else_branch")
+        if branch.initializer:
+            raise GraphError(f"node {node.name or node.output[0]} (If): a branch with constants of its own is not supported")
+        yield from _straightened(branch.node, values)
+        for inner, outer in zip(branch.output, node.output, strict=True):
+            yield helper.make_node("Identity", [inner.name], [outer])
+
+
 def _call(node: NodeProto, opset: int, builder: GraphBuilder, values: Mapping[str, Value]) -> Call:
     name = node.name or (node.output[0] if node.output else node.op_type)
     if node.domain not in DEFAULT_DOMAINS:
@@ -136,7 +151,7 @@ def _call(node: NodeProto, opset: int, builder: GraphBuilder, values: Mapping[st
 
 def _results(node: NodeProto, call: Call) -> Sequence[Value]:
     """Nodes of constants are evaluated, the others handled by the table."""
-    if not any(isinstance(value, str) for value in call.inputs) and node.op_type not in REFUSED:
+    if not any(isinstance(value, str) for value in call.inputs) and node.op_type not in (*RANDOM, *CONTROL):
         return call.evaluate([value for value in call.inputs if not isinstance(value, str)])
     if node.op_type not in HANDLERS:
         reason = REFUSED.get(node.op_type, "`certify supports` lists the operators that are")
@@ -167,8 +182,8 @@ def _renamed(graph: Graph, values: Mapping[str, Value]) -> Graph:
         if isinstance(node, str):
             names.setdefault(node, tensor)
     taken = set(names.values())
-    for node in graph.nodes:
-        if node.name not in names:
-            names[node.name] = node.name if node.name not in taken else f"{node.name}.part"
-    nodes = tuple(replace(node, name=names[node.name], inputs=tuple(names[i] for i in node.inputs)) for node in graph.nodes)
+    for step in graph.nodes:
+        if step.name not in names:
+            names[step.name] = step.name if step.name not in taken else f"{step.name}.step"
+    nodes = tuple(replace(step, name=names[step.name], inputs=tuple(names[i] for i in step.inputs)) for step in graph.nodes)
     return replace(graph, nodes=nodes, input=names[graph.input], output=names[graph.output])

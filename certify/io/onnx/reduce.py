@@ -24,7 +24,7 @@ def _over_axes(reduce: Reduce) -> Handler:
     return handle
 
 
-def reduce_with(op: str, before: str = "", after: str = "") -> Reduce:
+def _reduce_with(op: str, before: str = "", after: str = "") -> Reduce:
     """A canonical reduction, of elements that `before` was applied to, with `after` applied to the result."""
 
     def reduce(builder: GraphBuilder, x: str, axes: list[int], keepdims: bool, source: str) -> str:
@@ -36,12 +36,12 @@ def reduce_with(op: str, before: str = "", after: str = "") -> Reduce:
 
 
 HANDLERS: Mapping[str, Handler] = {
-    "ReduceSum": _over_axes(reduce_with("reduce_sum")),
+    "ReduceSum": _over_axes(_reduce_with("reduce_sum")),
     "ReduceMean": _over_axes(lowering.reduce_mean),
-    "ReduceMax": _over_axes(reduce_with("reduce_max")),
+    "ReduceMax": _over_axes(_reduce_with("reduce_max")),
     "ReduceMin": _over_axes(lowering.reduce_min),
-    "ReduceL1": _over_axes(reduce_with("reduce_sum", before="abs")),
-    "ReduceL2": _over_axes(reduce_with("reduce_sum", before="square", after="sqrt")),
-    "ReduceSumSquare": _over_axes(reduce_with("reduce_sum", before="square")),
-    "ReduceLogSum": _over_axes(reduce_with("reduce_sum", after="log")),
+    "ReduceL1": _over_axes(_reduce_with("reduce_sum", before="abs")),
+    "ReduceL2": _over_axes(_reduce_with("reduce_sum", before="square", after="sqrt")),
+    "ReduceSumSquare": _over_axes(_reduce_with("reduce_sum", before="square")),
+    "ReduceLogSum": _over_axes(_reduce_with("reduce_sum", after="log")),
 }

@@ -68,7 +68,7 @@ def _axes(call: Call) -> dict[int, Axis]:
     """The axes whose size changes. From sizes, the scale is their ratio; from scales, the size is rounded down."""
     shape = call.shape()
     scales, sizes = _scales_and_sizes(call)
-    chosen = lowering_axes(call, len(shape))
+    chosen = _named_axes(call, len(shape))
     if sizes:
         if call.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise call.error("keep_aspect_ratio_policy is only supported as 'stretch'")
@@ -78,7 +78,7 @@ def _axes(call: Call) -> dict[int, Axis]:
     return {axis: entry for axis, entry in found.items() if (entry.size, entry.scale) != (entry.count, 1.0)}
 
 
-def lowering_axes(call: Call, rank: int) -> list[int]:
+def _named_axes(call: Call, rank: int) -> list[int]:
     """The axes that scales or sizes speak of."""
     return [axis % rank for axis in call.attrs.get("axes", range(rank))]
 

@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto
 
 from certify.graph import Graph, GraphError, Shape
-from certify.graph.evaluate import evaluate
+from certify.graph.evaluate import bound_constants, evaluate
 
 Array = np.ndarray
 
@@ -45,8 +45,8 @@ def open_reference(model: ModelProto, graph: Graph) -> Reference:
     return Reference(session, entry.name, graph.input_shape, np.dtype(ELEMENT_TYPES[entry.type]))
 
 
-# How far onnxruntime may be from the graph in float64: this many times what rounding does to our own evaluation in the model's
-# precision, plus a small part of the largest output, since onnxruntime approximates exp, tanh and erf to a few units of 1e-7.
+# How far onnxruntime may be from the graph in float64: this many times what rounding does to our evaluation in the model's own
+# precision, plus a small part of the largest output, as onnxruntime approximates exp, tanh and erf to a few units of 1e-7.
 ROUNDINGS = 100.0
 APPROXIMATION = 1e-5
 
@@ -55,8 +55,7 @@ def compare(graph: Graph, reference: Reference) -> None:
     """Raises a `GraphError` where a graph and its original differ, at a few random points, by more than rounding explains."""
     points = _points(graph.input_shape, reference.dtype)
     original = np.stack([_run(reference, x) for x in points])
-    exact = np.stack([evaluate(graph, x.astype(np.float64)) for x in points])
-    rounded = np.stack([evaluate(graph, x) for x in points])
+    exact, rounded = (_evaluate(graph, points, np.dtype(dtype)) for dtype in (np.float64, reference.dtype))
     if original.shape != exact.shape:
         raise GraphError(f"the imported graph has outputs of shape {list(exact.shape[1:])}, onnxruntime {list(original.shape[1:])}")
     finite = np.isfinite(original)
@@ -88,6 +87,11 @@ def _run(reference: Reference, x: Array) -> Array:
         return reference(x)
     except Exception as error:  # onnxruntime's errors have no common class
         raise GraphError(f"onnxruntime cannot evaluate this model: {str(error).splitlines()[0]}") from error
+
+
+def _evaluate(graph: Graph, points: list[Array], dtype: np.dtype) -> Array:
+    constants = bound_constants(graph, dtype)
+    return np.stack([evaluate(graph, x.astype(dtype), constants) for x in points])
 
 
 def _largest(values: Array, where: Array) -> float:

@@ -1,4 +1,4 @@
-"""What moves, copies or reinterprets elements: the standard's own definition, applied to positions, says which element goes where."""
+"""What moves, copies or reinterprets elements: the standard's own definition, applied to positions, says which goes where."""
 
 from __future__ import annotations
 

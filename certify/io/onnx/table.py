@@ -21,7 +21,12 @@ _ATTENTION = "products of two tensors that depend on the input have no rule yet,
 _DISCRETE = "a discrete choice has no bounds; compare the scores before it, in the property"
 _LOGITS = "verify the scores in front of it: drop it from the exported model, which leaves the largest class the same"
 _QUANTISED = "quantised models are not supported; export the model in floating point"
-_CONTROL = "control flow that depends on the input is not supported; export the model without it"
+_CONTROL = "control flow is not supported; export the model without it"
+_RANDOM = "draws random numbers; export the model in evaluation mode"
+
+# Refused even where all inputs are constants: the value is not theirs alone.
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+CONTROL = ("If", "Loop", "Scan")
 
 # Why an operator is refused where its input is not constant, and how to go on.
 REFUSED: Mapping[str, str] = {
@@ -33,6 +38,7 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(
         ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"), _QUANTISED
     ),
-    **dict.fromkeys(("If", "Loop", "Scan"), _CONTROL),
+    **dict.fromkeys(CONTROL, _CONTROL),
+    **dict.fromkeys(RANDOM, _RANDOM),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not supported; unroll them into Gemm and element-wise operators"),
 }

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from certify.graph import Shape
 from certify.io import lowering, pooling
-from certify.io.onnx.call import Array, Call, Handler
+from certify.io.onnx.call import Call, Handler
 
 
 @dataclass(frozen=True)
@@ -58,26 +56,21 @@ def _space(call: Call) -> Shape:
     return call.shape()[2:]
 
 
-def _weight_and_bias(call: Call) -> tuple[Array, str, str | None]:
+def _weight_and_bias(call: Call) -> tuple[Shape, str, str | None]:
+    """The kernel's shape, and the names of the constants."""
     weight, bias = call.required(1), call.constant(2)
-    names = (None if array is None else call.builder.constant(f"{call.name}.{role}", array) for role, array in _named(weight, bias))
-    weight_name, bias_name = names
-    assert weight_name is not None
-    return weight, weight_name, bias_name
-
-
-def _named(weight: Array, bias: Array | None) -> tuple[tuple[str, Array | None], ...]:
-    return ("weight", weight), ("bias", bias)
+    bias_name = None if bias is None else call.builder.constant(f"{call.name}.bias", bias)
+    return weight.shape[2:], call.builder.constant(f"{call.name}.weight", weight), bias_name
 
 
 def _conv(call: Call) -> str:
-    weight, weight_name, bias_name = _weight_and_bias(call)
-    windows = _windows(call, _space(call), weight.shape[2:])
+    kernel, weight, bias = _weight_and_bias(call)
+    windows = _windows(call, _space(call), kernel)
     return lowering.conv(
         call.builder,
         call.variable(),
-        weight_name,
-        bias_name,
+        weight,
+        bias,
         stride=windows.stride,
         before=windows.before,
         after=windows.after,
@@ -89,18 +82,18 @@ def _conv(call: Call) -> str:
 
 def _conv_transpose(call: Call) -> str:
     """Padding crops the output of a transposed convolution; what is cropped on one side only is a take behind it."""
-    weight, weight_name, bias_name = _weight_and_bias(call)
-    space, axes = _space(call), len(_space(call))
-    windows = _windows(call, space, weight.shape[2:])
-    extra = _per_axis(call, "output_padding", axes, 0)
+    kernel, weight, bias = _weight_and_bias(call)
+    space = _space(call)
+    windows = _windows(call, space, kernel)
+    extra = _per_axis(call, "output_padding", len(space), 0)
     before, after = _cropping(call, space, windows, extra)
     even = tuple(min(pair) for pair in zip(before, after, strict=True))
-    params = {"weight": weight_name} if bias_name is None else {"weight": weight_name, "bias": bias_name}
+    params = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     attrs = {"stride": windows.stride, "padding": even, "output_padding": extra, "dilation": windows.dilation}
     groups = call.attrs.get("group", 1)
     y = call.builder.add("conv_transpose", [call.variable()], params, {**attrs, "groups": groups}, source=call.name)
-    crop = ([0, 0, *(e - cut for e, cut in zip(even, cuts, strict=True))] for cuts in (before, after))
-    return lowering.pad(call.builder, y, *crop, 0.0, call.name)
+    front, back = ([0, 0, *(e - cut for e, cut in zip(even, cuts, strict=True))] for cuts in (before, after))
+    return lowering.pad(call.builder, y, front, back, 0.0, call.name)
 
 
 def _cropping(call: Call, space: Shape, windows: Windows, extra: Shape) -> tuple[Shape, Shape]:
@@ -136,15 +129,12 @@ def _average_pool(call: Call) -> str:
     return pooling.average_pool(call.builder, call.variable(), _pooling(call), call.name, count_padding=counted)
 
 
-def _global(reduce: Callable[..., str]) -> Handler:
-    def handle(call: Call) -> str:
-        return reduce(call.builder, call.variable(), range(2, 2 + len(_space(call))), True, call.name)
-
-    return handle
+def _global_max_pool(call: Call) -> str:
+    return lowering.reduce(call.builder, "reduce_max", call.variable(), range(2, 2 + len(_space(call))), True, call.name)
 
 
-def _maximum(builder, x, axes, keepdims, source):  # type: ignore[no-untyped-def]
-    return lowering.reduce(builder, "reduce_max", x, axes, keepdims, source)
+def _global_average_pool(call: Call) -> str:
+    return lowering.reduce_mean(call.builder, call.variable(), range(2, 2 + len(_space(call))), True, call.name)
 
 
 HANDLERS: Mapping[str, Handler] = {
@@ -152,6 +142,6 @@ HANDLERS: Mapping[str, Handler] = {
     "ConvTranspose": _conv_transpose,
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
-    "GlobalMaxPool": _global(_maximum),
-    "GlobalAveragePool": _global(lowering.reduce_mean),
+    "GlobalMaxPool": _global_max_pool,
+    "GlobalAveragePool": _global_average_pool,
 }
