@@ -67,6 +67,10 @@ class Certificate:
         self._plurality_only("a concrete attack")
         return smallest_attack(self.votes.ballots[:, index], self.spread, self.votes.classes)
 
+    def assuming(self, *more: str) -> Certificate:
+        """The same certificate with more said about what it covers."""
+        return replace(self, assumptions=(*self.assumptions, *more))
+
     def tightened(self, inputs: Sequence[int] | np.ndarray | None = None) -> Certificate:
         """The certificate with larger radii where linear programs prove them; for overlapping buckets, a second or so each."""
         self._plurality_only("tightening")
@@ -129,4 +133,5 @@ def certify_votes(
         raise ValueError(f"{len(labels)} labels for votes on {votes.ballots.shape[1]} inputs")
     votes = votes.aligned(spread)
     found = RULES[rule](votes, spread)
-    return Certificate(rule, threat_name, threat, spread, votes, found.winners, found.radii, assumptions, labels)
+    answers = found.winners if votes.answers is None else np.where(found.radii < 0, votes.answers, found.winners)
+    return Certificate(rule, threat_name, threat, spread, votes, answers, found.radii, assumptions, labels)

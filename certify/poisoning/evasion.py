@@ -9,6 +9,7 @@ of a disjoint partition as long as r <= min over c' of floor((N_c - N_c' - [c' <
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -16,13 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import certify
+from certify.bounds.compute import compute_bounds
 from certify.bounds.rounding import OUTWARD
+from certify.io.torch import compile
 from certify.kernels.votes_reference import UNPROVED
 from certify.model import Model
 from certify.poisoning.torch_learner import TorchLearner
 from certify.poisoning.training import Ensemble
-from certify.poisoning.votes import Votes
+from certify.poisoning.votes import Votes, plurality
 from certify.search.accuracy import Threat, margin_rows
 
 BATCH = 256
@@ -50,7 +52,7 @@ def proved_votes(
         raise ValueError(f"{type(learner).__name__} has no bounds; certificates against both threats need a TorchLearner")
     inputs = torch.as_tensor(np.asarray(X, dtype=np.float32), device=learner.device)
     network = learner.factory().to(learner.device).eval()
-    model = certify.compile(network, inputs[:1])
+    model = compile(network, inputs[:1])
     votes, threat = ensemble.votes(X), Threat(eps, p, domain)
     ballots = votes.ballots.copy()
     for b in range(ensemble.spread.classifiers):
@@ -62,12 +64,13 @@ def proved_votes(
                 proved = _proved(model, inputs[part], torch.as_tensor(ballots[b, part].astype(np.int64)), threat, method)
                 ballots[b, part] = np.where(proved.cpu().numpy(), ballots[b, part], UNPROVED)
         progress(1)
-    return Votes(ballots, votes.classes, votes.ids)
+    return replace(votes, ballots=ballots, answers=plurality(votes, ensemble.spread).winners)
 
 
 def _proved(model: Model, x: Tensor, ballots: Tensor, threat: Threat, method: str) -> Tensor:
     """Whether the class of each ballot stays ahead of every other in the whole region around each input, (batch,)."""
+    region = threat.region(model.to_input(x.double()))
     rows = margin_rows(ballots.to(x.device), model(x[:1]).shape[-1], torch.float64)
     with torch.no_grad():
-        lower, _ = certify.bounds(model, threat.region(x.double()), method=method, objective=rows, rounding=OUTWARD)
+        lower, _ = compute_bounds(model.program(torch.float64, x.device), region, method, rows, rounding=OUTWARD)
     return (lower > 0).all(1)

@@ -40,6 +40,18 @@ def check_isolation(ensemble: Ensemble, bucket: int = 0, classifiers: Sequence[i
     first.train(chosen)
     for b in chosen:
         second.train([b])
-    one, two = (e.scores(ensemble.data.X, chosen) for e in (first, second))
+    return Isolation(bucket, _differing(first, second, chosen), ensemble.spread.seeing(bucket))
+
+
+def check_repetition(ensemble: Ensemble, classifiers: Sequence[int]) -> np.ndarray:
+    """Those of the trained classifiers that answer differently, in any bit, when trained again, one per call."""
+    again = replace(ensemble, store=MemoryStore())
+    for b in classifiers:
+        again.train([b])
+    return _differing(ensemble, again, classifiers)
+
+
+def _differing(first: Ensemble, second: Ensemble, classifiers: Sequence[int]) -> np.ndarray:
+    one, two = (ensemble.scores(first.data.X, classifiers) for ensemble in (first, second))
     same = (one.view(np.uint64) == two.view(np.uint64)).all(axis=(1, 2))
-    return Isolation(bucket, np.array(chosen)[~same], ensemble.spread.seeing(bucket))
+    return np.array(classifiers)[~same]

@@ -1,4 +1,4 @@
-"""Ridge regression by statistics of the buckets, which add: overlapping buckets cost no more to read than disjoint ones."""
+"""Ridge regression on fixed features, in the form for few features and in the form for few samples."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from certify.poisoning.learner import Job, describe
 def flat(X: Any) -> np.ndarray:
     """The features as they are, one row per sample."""
     return np.asarray(X, dtype=np.float64).reshape(len(X), -1)
+
+
+def rows_of(X: Any) -> np.ndarray:
+    """The features as they are, in their own type, one row per sample."""
+    rows = np.asarray(X).reshape(len(X), -1)
+    return rows if rows.dtype.kind == "f" else rows.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,52 @@ class RidgeLearner:
         moments[np.diag_indices(len(moments) - 1)] += self.penalty
         seen = moments[-1, -1]
         return np.linalg.solve(moments + 1e-9 * seen * np.eye(len(moments)), sums)
+
+
+@dataclass(frozen=True)
+class DualRidgeLearner:
+    """Linear least squares on one-hot labels over many fixed features and few samples: the system solved has a row per sample.
+
+    Features and labels are centred on the classifier's own samples; `penalty` is relative to the mean squared length of a
+    sample. Computes in the dtype of the features.
+    """
+
+    penalty: float = 0.3
+    features: Callable[[Any], np.ndarray] = rows_of
+    block: int = 64
+
+    def spec(self) -> dict[str, Any]:
+        """The penalty, the features and the version of what computes."""
+        return {"learner": "dual ridge", "penalty": self.penalty, "features": describe(self.features), "versions": [np.__version__]}
+
+    def fit(self, X: Any, y: np.ndarray, classes: int, jobs: Sequence[Job]) -> list[np.ndarray]:
+        """Coefficients with the intercept in the last row, (features + 1, classes), per job."""
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):
+            return [self._solve(self.features(X[job.samples]), np.eye(classes)[y[job.samples]]) for job in jobs]
+
+    def scores(self, models: Sequence[np.ndarray], X: Any) -> np.ndarray:
+        """Linear scores, (models, inputs, classes)."""
+        rows = self.features(X)
+        return np.stack([rows @ model[:-1] + model[-1] for model in models])
+
+    def dump(self, model: np.ndarray) -> bytes:
+        """The shape, the type and the numbers."""
+        return np.array([*model.shape, model.itemsize], dtype="<i8").tobytes() + model.tobytes()
+
+    def load(self, content: bytes) -> np.ndarray:
+        """Reads what `dump` wrote."""
+        rows, columns, size = np.frombuffer(content, dtype="<i8", count=3)
+        return np.frombuffer(content, dtype=f"f{size}", offset=24).reshape(rows, columns)
+
+    def _solve(self, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        mean, share = rows.mean(axis=0), targets.mean(axis=0).astype(rows.dtype)
+        centred = rows - mean
+        gram = centred @ centred.T
+        gram[np.diag_indices(len(gram))] += self.penalty * np.trace(gram) / len(gram) + np.finfo(gram.dtype).tiny
+        weights = centred.T @ np.linalg.solve(gram, targets.astype(rows.dtype) - share)
+        return np.concatenate([weights, (share - mean @ weights)[None]])
 
 
 def _with_one(rows: np.ndarray) -> np.ndarray:

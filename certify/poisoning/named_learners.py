@@ -66,10 +66,7 @@ def learner_by_name(name: str, shape: tuple[int, ...], classes: int, n_jobs: int
 
     A function is called without arguments; modules are also looked for in the current folder.
     """
-    if name in LEARNERS:
-        made = LEARNERS[name](shape, classes)
-    else:
-        made = _function(name)()
+    made = LEARNERS[name](shape, classes) if name in LEARNERS else _function(name)()
     return made if hasattr(made, "spec") else SklearnLearner(made, n_jobs)
 
 

@@ -62,7 +62,7 @@ def pixel_sum(X: Any, y: np.ndarray, k: int) -> Buckets:
     return [index[np.lexsort([np.asarray(y)[index], *pixels[index].T])] for index in members]
 
 
-def by_group(X: Any, y: np.ndarray, k: int, groups: Sequence[Any]) -> Buckets:
+def by_group(X: Any, y: np.ndarray, k: int, groups: Sequence[Any] | np.ndarray) -> Buckets:
     """Buckets by a hash of each sample's group (source, client, domain): whatever one group does touches one bucket."""
     _check(X, y, k)
     if len(groups) != len(y):
@@ -74,7 +74,7 @@ def by_group(X: Any, y: np.ndarray, k: int, groups: Sequence[Any]) -> Buckets:
 PARTITIONS: dict[str, Partitioner] = {"content": content, "rank": rank, "pixel_sum": pixel_sum}
 
 
-def partitioner(name: str | Partitioner, groups: Sequence[Any] | None = None) -> Partitioner:
+def partitioner(name: str | Partitioner, groups: Sequence[Any] | np.ndarray | None = None) -> Partitioner:
     """The partitioner of a name, a function of the user's own, or the one by groups wherever `groups` are given."""
     if groups is not None:
         return partial(by_group, groups=groups)

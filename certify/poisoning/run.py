@@ -51,7 +51,7 @@ class Inputs:
         """Writes an .npz file in one step."""
         arrays = {"x": self.X, "y": self.y} | ({} if self.groups is None else {"groups": self.groups})
         partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-        np.savez(partial, **arrays)
+        np.savez(partial, allow_pickle=False, **arrays)
         os.replace(partial, path)
 
     @staticmethod

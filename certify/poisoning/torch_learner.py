@@ -85,7 +85,7 @@ class TorchLearner:
     def dump(self, model: Weights) -> bytes:
         """Arrays in numpy's format, without pickle."""
         file = io.BytesIO()
-        np.savez(file, **{name: weight.cpu().numpy() for name, weight in model.items()})
+        np.savez(file, allow_pickle=False, **{name: weight.cpu().numpy() for name, weight in model.items()})
         return file.getvalue()
 
     def load(self, content: bytes) -> Weights:

@@ -18,16 +18,19 @@ _LARGEST_SUM = 2**15 - 1
 
 @dataclass(frozen=True)
 class Votes:
-    """Ballots of classifiers `ids` on a number of inputs: uint8 (classifiers, inputs), a class, `ABSTAIN` or `UNPROVED`.
+    """Ballots of classifiers `ids` on some inputs: uint8 (classifiers, inputs), a class, `ABSTAIN` or `UNPROVED`.
 
     `places`, for run-offs, holds the rank that each classifier gives each class, uint8 (classifiers, inputs, classes), 0 the best;
     rows of `ABSTAIN` abstain. `ids` are the numbers of the classifiers in their `Spread`; None where nobody recorded them.
+    `answers` are the classes elected when unproved votes are counted as cast, int64 (inputs,); None where every vote stands as it
+    is.
     """
 
     ballots: np.ndarray
     classes: int
     ids: np.ndarray | None = None
     places: np.ndarray | None = None
+    answers: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.ballots.ndim != 2 or self.ballots.dtype != np.uint8:

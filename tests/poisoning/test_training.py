@@ -20,7 +20,7 @@ from certify.kernels.votes_reference import MISSING
 from certify.poisoning.boosting import BoostedLearner
 from certify.poisoning.isolation import check_isolation
 from certify.poisoning.learner import Job, Learner, SklearnLearner
-from certify.poisoning.linear_learner import RidgeLearner
+from certify.poisoning.linear_learner import DualRidgeLearner, RidgeLearner
 from certify.poisoning.partition import content
 from certify.poisoning.spread import Spread, disjoint, finite
 from certify.poisoning.store import FolderStore, MemoryStore, Store, VoteFile
@@ -48,6 +48,7 @@ def normalised() -> nn.Module:
 LEARNERS: dict[str, Learner] = {
     "trees": SklearnLearner(DecisionTreeClassifier(max_features=4)),
     "ridge": RidgeLearner(),
+    "dual ridge": DualRidgeLearner(),
     "mlp": TorchLearner(mlp, steps=6, batch=8, chunk=4),
     "conv": TorchLearner(conv, steps=4, batch=8, chunk=4, optimizer=adam),
     "boosted mlp": BoostedLearner(TorchLearner(mlp, steps=3, batch=8, chunk=4), 2),
