@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from certify.io.datasets import load_data
 from certify.poisoning.certificate import Certificate, certify_votes
