@@ -1,4 +1,4 @@
-"""Certified robustness of neural networks. The public names, each imported when it is first used: `import certify` costs nothing."""
+"""Certified robustness of neural networks: the public names, each imported when first used, so that `import certify` is free."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -15,9 +14,11 @@ from torch import Tensor, nn
 from certify.bounds.backward import DEFAULT_MEMORY
 from certify.bounds.compute import compute_bounds
 from certify.bounds.rounding import NEAREST, Rounding
-from certify.io.agreement import tolerance
+from certify.graph import GraphError
 from certify.io.torch import compile, refuse_training_statistics
 from certify.model import Model
+from certify.search.result import Result
+from certify.search.verify import verify as search
 from certify.sets import Box, LpBall
 from certify.specification import Robustness, Specification
 
@@ -61,27 +62,38 @@ def bounds(
 
 def verify(
     model: Model | nn.Module,
-    spec: Specification | Robustness | Sequence[Specification],
-    timeout: float = 60.0,
+    spec: Specification | Robustness,
+    timeout: float | None = 60.0,
     *,
     method: str = "auto",
     device: str | torch.device = "cpu",
     seed: int = 0,
     example: Tensor | None = None,
-) -> Any:
-    """The verdict on a specification: "unsat" is a proof that no point of its input set satisfies it (see `certify.search.result`).
+) -> Result:
+    """The verdict on a specification from `read_vnnlib` or `robust`; "unsat" is a proof (see `certify.search.result.Result`).
 
-    `spec` comes from `read_vnnlib` or `robust`. A module is captured anew; `example` is then an input with a batch axis in front, and
-    may be left out where the specification declares the input's shape. The time for that counts.
+    `timeout` is in seconds, None for none. A module is captured for an input of the shape that the specification has, or of that of
+    `example`, which has a batch axis in front; the time for it does not count. ValueError where the two do not fit.
     """
-    from certify.search.verify import verify as search
-
-    if isinstance(model, nn.Module):
-        model = compile(model, _example(model, spec) if example is None else example)
-    return search(model, spec, timeout=timeout, method=method, device=device, seed=seed)
+    engine = model if isinstance(model, Model) else _capture(model, spec, example)
+    return search(engine, spec, timeout=timeout, method=method, device=device, seed=seed)
 
 
-# --- modules as models -------------------------------------------------------------------------------------------------------------
+# --- modules as models -----------------------------------------------------------------------------------------------------
+
+
+def _capture(module: nn.Module, spec: Specification | Robustness, example: Tensor | None) -> Model:
+    """The module as a model; a specification's shape may have the batch axis in front or not."""
+    if example is not None:
+        return compile(module, example)
+    shape = spec.shape if isinstance(spec, Robustness) else spec.declaration.input.shape
+    if shape[:1] != (1,):
+        return compile(module, torch.zeros(1, *shape))
+    try:
+        return compile(module, torch.zeros(shape))
+    except GraphError:
+        return compile(module, torch.zeros(1, *shape))
+
 
 _CAPTURED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], Model]] = WeakKeyDictionary()
 """What was captured of each living module, by the shape of one input. The models in it do not refer to their module."""
@@ -107,8 +119,8 @@ def _is_current(known: Model, module: nn.Module, x: Tensor) -> bool:
     own = {id(tensor) for tensor in chain(module.parameters(), module.buffers())}
     if any(id(value) not in own for value in known.graph.constants.values() if isinstance(value, Tensor)):
         return False
-    first = next(chain(module.parameters(), module.buffers()), x)
     with torch.no_grad():
-        x = x.to(first)
+        x = x.to(next(chain(module.parameters(), module.buffers()), x))
         expected, found = module(x), known(x)
-    return expected.shape == found.shape and bool(((expected - found).abs() <= tolerance(expected)).all())
+    allowed = 4096 * torch.finfo(expected.dtype).eps * expected.abs().max()
+    return expected.shape == found.shape and bool(((expected - found).abs() <= allowed).all())

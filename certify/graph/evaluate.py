@@ -49,7 +49,8 @@ def apply(node: Node, inputs: list[Array], params: Params) -> Array:
 
 def bound_constants(graph: Graph, dtype: np.dtype) -> dict[str, Array]:
     """The constants as arrays, the floating-point ones in `dtype`, and those derived from them."""
-    constants = {name: in_dtype(np.asarray(value), dtype) for name, value in graph.constants.items()}
+    with np.errstate(over="ignore"):
+        constants = {name: in_dtype(np.asarray(value), dtype) for name, value in graph.constants.items()}
     for entry in graph.derived:
         constants[entry.name] = entry.function(*(constants[name] for name in entry.inputs))
     return constants
@@ -145,8 +146,8 @@ def _sigmoid(x: Array) -> Array:
     return 0.5 * (1 + np.tanh(0.5 * x))
 
 
-def _softplus(x: Array, beta: float = 1.0, **_: float) -> Array:
-    return np.logaddexp(0, beta * x) / beta
+def _softplus(x: Array, beta: float = 1.0, threshold: float = inf) -> Array:
+    return np.where(beta * x > threshold, x, np.logaddexp(0, beta * x) / beta)
 
 
 def _exponential_unit(x: Array, alpha: float = 1.0, gamma: float = 1.0, width: float = 1.0) -> Array:

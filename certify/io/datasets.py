@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs x, float32 (count, *shape), labels y, int64 (count,), and the interval that an input's entries lie in (None: the line)."""
+    """Inputs x, float32 (count, *shape), labels y, int64 (count,), and the interval that inputs lie in (None: anywhere)."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
@@ -30,11 +31,11 @@ def load_data(spec: str, count: int | None = None, split: str = "test") -> Data:
 
     | spec | what it is |
     |---|---|
-    | `digits` | scikit-learn's 8x8 digits as (1, 8, 8), divided by 16: every fifth image is a test image (360), the rest train (1437) |
+    | `digits` | scikit-learn's digits as (1, 8, 8), divided by 16: every fifth image is a test image, the others train |
     | `mnist:DIR` | the four IDX files, gzipped or not, as (1, 28, 28), divided by 255 |
     | `cifar10:DIR` | `train_jpeg.npz` and `test_jpeg.npz`: arrays jpeg, offsets, labels; as (3, 32, 32), divided by 255 |
-    | `FILE.npz` | arrays x and y (or images/inputs/data and labels/targets) as stored; uint8 inputs are divided by 255. An array `domain` |
-    | | of two numbers says where inputs lie, else it is (0, 1) if all of them do. Has no splits: `train` and `test` are the same |
+    | `FILE.npz` | arrays x and y (or images, inputs, data; labels, targets) as stored, bytes divided by 255; no splits. An array |
+    | | `domain` of two numbers says where inputs lie; without it that is (0, 1) if all of them do |
 
     A ValueError says what is missing, and which files were looked for.
     """
@@ -64,7 +65,7 @@ def _digits(split: str) -> Data:
     return Data(x, digits.target[chosen].astype(np.int64), "digits")
 
 
-# --- MNIST: IDX files -----------------------------------------------------------------------------------------------------------
+# --- MNIST: IDX files ------------------------------------------------------------------------------------------------------
 
 IDX_FILES: Mapping[str, tuple[str, str]] = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -107,7 +108,7 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     return values.reshape(shape)
 
 
-# --- CIFAR-10: JPEG images in an array of bytes ---------------------------------------------------------------------------------
+# --- CIFAR-10: JPEG images in an array of bytes ----------------------------------------------------------------------------
 
 
 def _cifar10(folder: Path, split: str, count: int | None) -> Data:
@@ -128,13 +129,13 @@ def _jpegs(raw: bytes, offsets: list[int]) -> Iterator[NDArray[np.uint8]]:
         from PIL import Image
     except ImportError:
         raise ValueError("reading JPEG images needs pillow: pip install pillow") from None
-    for start, end in zip(offsets, offsets[1:], strict=False):
+    for start, end in pairwise(offsets):
         yield np.asarray(Image.open(io.BytesIO(raw[start:end])).convert("RGB"))
 
 
 FOLDERS: Mapping[str, Callable[[Path, str, int | None], Data]] = {"mnist": _mnist, "cifar10": _cifar10}
 
-# --- arrays ---------------------------------------------------------------------------------------------------------------------
+# --- arrays ----------------------------------------------------------------------------------------------------------------
 
 INPUT_NAMES = ("x", "images", "inputs", "data", "X")
 LABEL_NAMES = ("y", "labels", "targets", "label")
@@ -149,12 +150,13 @@ def _npz(path: Path) -> Data:
     x, y = _first(arrays, INPUT_NAMES, path), _first(arrays, LABEL_NAMES, path)
     if x.ndim < 2 or y.shape != x.shape[:1] or y.dtype.kind not in "iu" or x.dtype.kind not in "fiu":
         raise ValueError(
-            f"{path}: expected inputs (count, ...) and integer labels (count,), got {x.dtype} {list(x.shape)} and {y.dtype} {list(y.shape)}"
+            f"{path}: expected inputs (count, ...) and integer labels (count,), "
+            f"got {x.dtype} {list(x.shape)} and {y.dtype} {list(y.shape)}"
         )
-    x = _pixels(x) if x.dtype == np.uint8 else x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise ValueError(f"{path}: {int((~np.isfinite(x)).sum())} entries of the inputs are NaN or infinite")
-    return Data(x, y.astype(np.int64), path.stem, _domain(arrays.get("domain"), x, path))
+    inputs = _pixels(x) if x.dtype == np.uint8 else x.astype(np.float32)
+    if not np.isfinite(inputs).all():
+        raise ValueError(f"{path}: {int((~np.isfinite(inputs)).sum())} entries of the inputs are NaN or infinite")
+    return Data(inputs, y.astype(np.int64), path.stem, _domain(arrays.get("domain"), inputs, path))
 
 
 def _domain(stored: NDArray[np.generic] | None, x: NDArray[np.float32], path: Path) -> tuple[float, float] | None:

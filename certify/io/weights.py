@@ -17,8 +17,8 @@ Weights = Mapping[str, Tensor]
 def load_arch(architecture: str, weights: str | Path | None, **arguments: Any) -> nn.Module:
     """The module that the function `package.module:function` returns, in eval mode, with the weights of a file.
 
-    The function is looked up in the current directory too, and called with `arguments`. Names and shapes in the file must be exactly
-    those of the module; `weights` None keeps what the function made. A ValueError says what does not fit.
+    The function is looked up in the current directory too, and called with `arguments`. Names and shapes in the file must be
+    exactly those of the module; `weights` None keeps what the function made. A ValueError says what does not fit.
     """
     module = _function(architecture)(**arguments)
     if not isinstance(module, nn.Module):
@@ -57,8 +57,8 @@ def _read_pickle(path: Path) -> Weights:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"{path}: holds more than tensors, or is damaged. Loading it would run code from the file, which is never done; where you "
-            "trust the file, save its state dict alone: torch.save(module.state_dict(), FILE)"
+            f"{path}: holds more than tensors, or is damaged. Loading it would run code from the file, which is never done; "
+            "where you trust the file, save its state dict alone: torch.save(module.state_dict(), FILE)"
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path}: not a readable torch file ({_first_line(error)})") from error

@@ -7,14 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from certify.graph import GraphError
 from certify.graph.evaluate import evaluate
-from certify.graph.passes import normalise
+from certify.io.onnx import read_onnx
 from certify.io.onnx.importer import import_model
+from certify.operators.program import bind
+from certify.operators.table import OPS
 
 X = "the variable"  # stands for the network's input among the inputs of a case
 
@@ -62,15 +65,19 @@ def model_of(case: Case, output: int = 0) -> ModelProto:
 
 
 def assert_imported_right(model: ModelProto, shape: tuple[int, ...], positive: bool = False) -> None:
-    """The graph, as imported and normalised, evaluates as onnxruntime does."""
+    """The graph evaluates as onnxruntime does: as imported, as normalised, and as the engine binds it."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    graph = import_model(model)
+    imported, graph = import_model(model), read_onnx(model)
+    program = bind(graph, torch.float64) if all(node.op in OPS for node in graph.nodes[1:]) else None
     random = np.random.default_rng(1)
     for points in (random.random(shape) + 0.1, *(() if positive else (random.normal(0, 3, shape), np.zeros(shape)))):
         x = points.astype(np.float32)
         (wanted,) = session.run(None, {"x": x})
-        for made in (graph, normalise(graph)):
-            got = evaluate(made, x.astype(np.float64))
+        exact = x.astype(np.float64)
+        computed = [evaluate(imported, exact), evaluate(graph, exact)]
+        if program is not None:
+            computed.append(program.evaluate(torch.tensor(exact)[None])[0].numpy())
+        for got in computed:
             assert got.shape == wanted.shape
             scale = np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0)
             np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-5 * scale)
@@ -291,3 +298,118 @@ def test_a_node_evaluates_as_in_onnxruntime(case: Case) -> None:
 @pytest.mark.parametrize("case", POSITIVE_ONLY, ids=str)
 def test_a_node_with_a_restricted_domain_evaluates_as_in_onnxruntime(case: Case) -> None:
     assert_imported_right(model_of(case), case.shape, positive=True)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Case:
+    """Pooling of one or two axes with any window that lies at least partly on the input."""
+    axes = draw(st.integers(1, 2))
+    space = draw(st.tuples(*[st.integers(1, 7)] * axes))
+    kernel, stride = (draw(st.tuples(*[st.integers(1, 4)] * axes)) for _ in range(2))
+    pads = [draw(st.integers(0, k - 1)) for k in (*kernel, *kernel)]
+    attrs = {"kernel_shape": kernel, "strides": stride, "pads": pads}
+    op = draw(st.sampled_from(["MaxPool", "AveragePool"]))
+    extra = {"MaxPool": {"ceil_mode": draw(st.integers(0, 1))}, "AveragePool": {"count_include_pad": draw(st.integers(0, 1))}}
+    assume(all(k <= n + b + a for n, k, b, a in zip(space, kernel, pads[:axes], pads[axes:], strict=True)))
+    return Case(op, (1, 2, *space), attrs={**attrs, **extra[op]})
+
+
+@given(pools())
+def test_pooling_evaluates_as_in_onnxruntime(case: Case) -> None:
+    assert_imported_right(model_of(case), case.shape)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Case:
+    """Convolutions and transposed ones of one or two axes, with groups, uneven padding and dilation."""
+    axes, groups = draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    sizes = st.tuples(*[st.integers(1, 3)] * axes)
+    kernel, stride, dilation = draw(sizes), draw(sizes), draw(sizes)
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    pads = [draw(st.integers(0, r - 1)) for r in (*reach, *reach)]
+    space = [draw(st.integers(r, r + 4)) for r in reach]
+    op = draw(st.sampled_from(["Conv", "ConvTranspose"]))
+    channels = (2 * groups, 1) if op == "Conv" else (groups, 2)
+    bias = draw(st.sampled_from([(), (rand(2 * groups),)]))
+    attrs = {"strides": stride, "dilations": dilation, "pads": pads, "group": groups}
+    return Case(op, (1, groups, *space), (X, rand(*channels, *kernel), *bias), attrs)
+
+
+@given(convolutions())
+def test_convolutions_evaluate_as_in_onnxruntime(case: Case) -> None:
+    assert_imported_right(model_of(case), case.shape)
+
+
+@given(st.sampled_from(["floor", "ceil"]), st.sampled_from(RULES), st.tuples(st.integers(1, 6), st.integers(1, 6)))
+def test_resizing_evaluates_as_in_onnxruntime(rounding: str, rule: str, sizes: tuple[int, int]) -> None:
+    for attrs in ({"mode": "linear"}, {"nearest_mode": rounding}):
+        case = resize(sizes=(1, 2, *sizes), coordinate_transformation_mode=rule, **attrs)
+        assert_imported_right(model_of(case), case.shape)
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> Case:
+    """Slices of two axes in either direction, with ends beyond the axis or counted from its end, that leave something over."""
+    shape, starts, stops, steps = (4, 6), [], [], []
+    for size in shape:
+        low = draw(st.integers(0, size - 1))
+        high, backward = draw(st.integers(low + 1, size + 2)), draw(st.booleans())
+        start, stop = (high, low - 1 if low else -99) if backward else (low, high)
+        starts.append(draw(st.sampled_from([start, start - size])) if start < size else start)
+        stops.append(stop)
+        steps.append(draw(st.integers(1, 3)) * (-1 if backward else 1))
+    return Case("Slice", shape, (X, ints(*starts), ints(*stops), ints(0, 1), ints(*steps)))
+
+
+@given(slices())
+def test_slices_evaluate_as_in_onnxruntime(case: Case) -> None:
+    assert_imported_right(model_of(case), case.shape)
+
+
+# --- refusals ------------------------------------------------------------------------------------------------------------------
+
+
+REFUSALS = [
+    (Case("Softmax", (2, 3)), "node node .Softmax.*verify the scores"),
+    (Case("LayerNormalization", (2, 3), (X, rand(3))), "no bounds yet"),
+    (Case("MatMul", (3, 3), (X, X)), "node node .MatMul.*both depend on the network's input"),
+    (Case("ArgMax", (2, 3)), "discrete"),
+    (Case("Cast", (2, 3), attrs={"to": TensorProto.INT64}), "INT64"),
+    (Case("Div", (2, 3), (X, a(1, 0, 1))), "divides by a constant that holds zeros"),
+    (Case("Mul", (3,), (X, a(1, np.nan, 1))), "NaN"),
+    (Case("Pow", (3,), (a(2.0), X)), "rewrite it as Exp"),
+    (Case("Pow", (3,), (X, a(1, 2, 3))), "one exponent"),
+    (Case("Clip", (3,), (X, np.float32(1), np.float32(0))), "empty range"),
+    (Case("Pad", (3,), (X, ints(1, 1), np.float32(-np.inf))), "pads with -inf"),
+    (Case("BatchNormalization", (2, 3), (X, *[rand(3)] * 4), {"training_mode": 1}, opset=14), "training mode"),
+    (Case("Dropout", (3,), (X, np.float32(0.5), np.array(True)), opset=13), "training mode"),
+    (Case("Resize", (1, 1, 3, 4), (X, None, a(1, 1, 2, 2)), {"mode": "cubic"}), "'cubic' is not supported"),
+    (Case("Reshape", (2, 3), (X, ints(4, 2))), "node node .Reshape"),
+    (Case("Conv", (1, 2, 5), (X, rand(3, 4, 2))), "2 channels and the weight wants 4"),
+    (Case("Conv", (1, 2, 5), (X, rand(3, 2, 2)), {"strides": [1, 1]}), "strides has 2 entries and needs 1"),
+    (Case("Where", (2, 3), (X, rand(2, 3), rand(2, 3))), "input 0 depends on the network's input"),
+    (Case("NoSuchOperator", (2, 3)), "node node .NoSuchOperator.*certify supports"),
+]
+
+
+@pytest.mark.parametrize(("case", "message"), REFUSALS, ids=lambda value: value.op if isinstance(value, Case) else "")
+def test_what_cannot_be_represented_is_refused_in_one_line_that_names_the_node(case: Case, message: str) -> None:
+    with pytest.raises(GraphError, match=message) as caught:
+        import_model(model_of(case))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_output_that_holds_indices_of_maxima_is_refused() -> None:
+    case = Case("MaxPool", (1, 1, 4), attrs={"kernel_shape": [2]}, outputs=2)
+    with pytest.raises(GraphError, match="its output 'y1' is read"):
+        import_model(model_of(case, output=1))
+
+
+def test_constants_are_folded_in_double_precision() -> None:
+    tenth, third = np.float32(0.1), np.float32(1 / 3)
+    nodes = [helper.make_node("Mul", ["a", "b"], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])]
+    constants = [numpy_helper.from_array(np.asarray(v), n) for n, v in (("a", tenth), ("b", third))]
+    entries = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", entries[:1], entries[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    assert evaluate(import_model(model), np.zeros(1)) == float(tenth) * float(third)

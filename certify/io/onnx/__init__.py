@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,5 +54,5 @@ def _graph(model: ModelProto) -> Graph:
 def _name(source: Source) -> str:
     """The file's name without its endings, or the graph's own."""
     if isinstance(source, (str, os.PathLike)):
-        return Path(source).name.removesuffix(".gz").removesuffix(".onnx")
+        return re.sub(r"\.onnx(\.gz)?$", "", Path(source).name, flags=re.IGNORECASE)
     return (source.graph.name if isinstance(source, ModelProto) else "") or "model"

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from certify.io.torch.program import read_program
 from certify.model import Model
 
 
-def load_pt2(path: str | Path) -> Model:
+def load_pt2(path: str | PathLike[str]) -> Model:
     """The program in a `.pt2` file, as `torch.export.save` writes it, as a `Model` with fixed weights.
 
     A symbolic batch axis becomes 1; other symbolic axes are refused, and a batch of fixed size belongs to the shape of one input.

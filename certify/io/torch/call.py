@@ -58,9 +58,9 @@ class Call:
         """Shape of the operation's result."""
         return tuple(self.result.shape)
 
-    def shape_of(self, x: str) -> Shape:
-        """Shape of a node."""
-        return self.builder.shape(x)
+    def shape_of(self, operand: Operand) -> Shape:
+        """Shape of a node, of a constant, or of a number."""
+        return self.builder.shape(operand) if isinstance(operand, str) else tuple(getattr(operand, "value", torch.empty(())).shape)
 
     def emit(self, op: str, inputs: Sequence[str], params: Mapping[str, str] | None = None, step: str = "", **attrs: Any) -> str:
         """Adds a node; `step` names it if it is not the operation's last one."""
@@ -90,7 +90,7 @@ class Call:
         return self.builder.combine(self.step(role), function, self.constant(operand, role), shape=shape)
 
     def index(self, x: str) -> Any:
-        """Where the operation, applied to the node x, moves the elements of x: flat indices, an array for every tensor it returns."""
+        """Where the operation moves the elements of the node x: flat indices, an array for every tensor it returns."""
 
         def moved(index: Array) -> Any:
             values = {
@@ -102,7 +102,8 @@ class Call:
         shape = self.builder.shape(x)
         if isinstance(self.result, Tensor):
             return take_index(shape, moved)
-        return [take_index(shape, lambda index, i=i: moved(index)[i]) for i in range(len(self.result))]
+        parts = moved(take_index(shape, np.asarray))
+        return [part.numpy().astype(np.int64) for part in parts]
 
 
 Handler = Callable[..., Outputs]

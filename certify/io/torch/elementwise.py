@@ -37,7 +37,7 @@ def _rrelu(call: Call, x: Operand, lower: float, upper: float, training: bool, *
 
 def _prelu(call: Call, x: Operand, weight: Operand) -> str:
     node = call.variable(x)
-    shape = call.builder.constant_shape(call.constant(weight, "slope"))
+    shape = call.shape_of(weight)
     channels = int(np.prod(shape))
     spread = (channels, *(1,) * (len(call.shape_of(node)) - 2)) if channels > 1 else ()
     slope = call.changed(weight, "slope", lambda value: value.reshape(spread), spread)
@@ -98,7 +98,7 @@ def _round(call: Call, x: Operand, decimals: int = 0) -> str:
 def _glu(call: Call, x: Operand, dim: int) -> str:
     node = call.variable(x)
     shape = call.shape_of(node)
-    halves = (lowering.take_index(shape, lambda index, i=i: np.split(index, 2, dim)[i]) for i in range(2))
+    halves = np.split(lowering.take_index(shape, np.asarray), 2, dim)
     value, gate = (lowering.take(call.builder, node, half, call.step(f"half{i}")) for i, half in enumerate(halves))
     return lowering.combine(call.builder, "mul", value, call.emit("sigmoid", [gate], step="sigmoid"), call.source)
 
@@ -113,9 +113,13 @@ def _softshrink(call: Call, x: Operand, lambd: float) -> str:
 # --- through other functions -----------------------------------------------------------------------------------------------
 
 
-def _then(first: Callable[..., str], op: str) -> Handler:
+def _then(first: Callable[[Call, str], str], op: str) -> Handler:
     """The function `op` after a first step."""
-    return lambda call, x: call.emit(op, [first(call, call.variable(x))])
+
+    def handler(call: Call, x: Operand) -> str:
+        return call.emit(op, [first(call, call.variable(x))])
+
+    return handler
 
 
 def _scaled(op: str, factor: float) -> Handler:
@@ -148,7 +152,7 @@ def _power_of(call: Call, x: float, exponent: Operand) -> str:
     return call.emit("exp", [lowering.scale(call.builder, call.variable(exponent), log(x), call.step("scale"))])
 
 
-# --- two operands ------------------------------------------------------------------------------------------------------------
+# --- two operands ----------------------------------------------------------------------------------------------------------
 
 
 def _add(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
@@ -180,31 +184,24 @@ def _mul(call: Call, x: Operand, other: Operand) -> str:
 
 def _div(call: Call, x: Operand, other: Operand, rounding_mode: str | None = None) -> str:
     if rounding_mode is not None:
-        functions = {"floor": "floor"}
-        if rounding_mode not in functions:
-            raise ValueError(f"rounding mode {rounding_mode!r} is not supported")
-        return call.emit(functions[rounding_mode], [_quotient(call, x, other, call.step("quotient"))])
-    return _quotient(call, x, other, call.source)
-
-
-def _quotient(call: Call, x: Operand, other: Operand, source: str) -> str:
+        raise ValueError(f"rounding mode {rounding_mode!r} is not supported")
     if isinstance(x, str) and isinstance(other, str):
-        return lowering.divide(call.builder, x, other, source)
+        return lowering.divide(call.builder, x, other, call.source)
     if isinstance(x, str):
-        shape = call.builder.constant_shape(call.constant(other, "divisor"))
-        return lowering.scale(call.builder, x, call.changed(other, "factor", lambda value: 1.0 / value, shape), source)
+        shape = call.shape_of(other)
+        return lowering.scale(call.builder, x, call.changed(other, "factor", lambda value: 1.0 / value, shape), call.source)
     inverse = call.emit("reciprocal", [call.variable(other)], step="reciprocal")
-    return lowering.scale(call.builder, inverse, call.constant(x, "factor"), source)
+    return lowering.scale(call.builder, inverse, call.constant(x, "factor"), call.source)
 
 
 def _times(call: Call, operand: Operand, role: str, factor: float) -> str:
     """The constant factor * operand."""
-    name = call.constant(operand, role)
-    shape = call.builder.constant_shape(name)
-    return name if factor == 1 else call.changed(operand, role, lambda value: factor * value, shape)
+    if factor == 1:
+        return call.constant(operand, role)
+    return call.changed(operand, role, lambda value: factor * value, call.shape_of(operand))
 
 
-def _extreme(two: Callable[..., str], one: Callable[..., str]) -> Handler:
+def _extreme(two: Callable[..., str], one: Callable[..., str]) -> Callable[..., str]:
     """The larger or smaller of two operands, by lowering functions for two nodes and for a node and a constant."""
 
     def handler(call: Call, x: Operand, other: Operand, step: str = "") -> str:

@@ -81,17 +81,17 @@ HANDLERS: Mapping[str, Handler] = {
     **_roll_out(
         """view.default _unsafe_view.default reshape.default view_as.default reshape_as.default flatten.using_ints unflatten.int
         squeeze.default squeeze.dim squeeze.dims unsqueeze.default expand.default expand_as.default broadcast_to.default
-        repeat.default tile.default repeat_interleave.self_int slice.Tensor narrow.default select.int index_select.default index.Tensor
-        gather.default take.default split.Tensor split.sizes split_with_sizes.default chunk.default unbind.int unsafe_chunk.default
-        unsafe_split.Tensor tensor_split.sections tensor_split.indices hsplit.int vsplit.int flip.default fliplr.default flipud.default
-        roll.default rot90.default pixel_shuffle.default pixel_unshuffle.default channel_shuffle.default native_channel_shuffle.default
-        unfold.default diagonal.default ravel.default atleast_1d.default atleast_2d.default atleast_3d.default
-        reflection_pad1d.default reflection_pad2d.default reflection_pad3d.default
-        replication_pad1d.default replication_pad2d.default replication_pad3d.default _pad_circular.default
-        upsample_nearest1d.default upsample_nearest1d.vec upsample_nearest2d.default upsample_nearest2d.vec
-        upsample_nearest3d.default upsample_nearest3d.vec _upsample_nearest_exact1d.default _upsample_nearest_exact1d.vec
-        _upsample_nearest_exact2d.default _upsample_nearest_exact2d.vec _upsample_nearest_exact3d.default
-        _upsample_nearest_exact3d.vec""",
+        repeat.default tile.default repeat_interleave.self_int slice.Tensor narrow.default select.int index_select.default
+        index.Tensor gather.default take.default split.Tensor split.sizes split_with_sizes.default chunk.default unbind.int
+        unsafe_chunk.default unsafe_split.Tensor tensor_split.sections tensor_split.indices hsplit.int vsplit.int flip.default
+        fliplr.default flipud.default roll.default rot90.default pixel_shuffle.default pixel_unshuffle.default
+        channel_shuffle.default native_channel_shuffle.default unfold.default diagonal.default ravel.default
+        atleast_1d.default atleast_2d.default atleast_3d.default reflection_pad1d.default reflection_pad2d.default
+        reflection_pad3d.default replication_pad1d.default replication_pad2d.default replication_pad3d.default
+        _pad_circular.default upsample_nearest1d.default upsample_nearest1d.vec upsample_nearest2d.default
+        upsample_nearest2d.vec upsample_nearest3d.default upsample_nearest3d.vec _upsample_nearest_exact1d.default
+        _upsample_nearest_exact1d.vec _upsample_nearest_exact2d.default _upsample_nearest_exact2d.vec
+        _upsample_nearest_exact3d.default _upsample_nearest_exact3d.vec""",
         _move,
     ),
     **_roll_out(
@@ -101,7 +101,7 @@ HANDLERS: Mapping[str, Handler] = {
     ),
     **_roll_out(
         """clone.default contiguous.default detach.default alias.default lift_fresh_copy.default lift_fresh.default _to_copy.default
-        to.dtype to.device to.dtype_layout to.other type_as.default positive.default identity.default""",
+        to.dtype to.device to.dtype_layout to.other type_as.default positive.default""",
         _identity,
     ),
     "pad.default": _pad,

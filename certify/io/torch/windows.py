@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -119,7 +120,7 @@ def _space(call: Call, output_size: Sequence[int] | int) -> list[int]:
 # --- resampling ------------------------------------------------------------------------------------------------------------
 
 
-def _linear_resize(call: Call, x: Operand, align_corners: bool, **arguments: object) -> str:
+def _linear_resize(call: Call, x: Operand, align_corners: bool, **arguments: Any) -> str:
     """Linear interpolation is separable: the matrix of an axis is what torch makes of unit vectors along it."""
     node = call.variable(x)
     shape, out = call.shape_of(node), call.shape
@@ -137,12 +138,12 @@ def _interpolation(size: int, count: int, align_corners: bool, scale: float | No
     return torch.ops.aten.upsample_linear1d.default(units, [count], align_corners, scale)[0].T.numpy()
 
 
-def _scales(axes: int, scale_factors: Sequence[float] | None = None, **arguments: object) -> list[float | None]:
+def _scales(axes: int, scale_factors: Sequence[float] | None = None, **arguments: Any) -> list[float | None]:
     """The scale given for each axis: all in one list, or in arguments of their own."""
     if scale_factors is not None:
         return list(scale_factors)
     names = {1: ("scales",), 2: ("scales_h", "scales_w"), 3: ("scales_d", "scales_h", "scales_w")}[axes]
-    return [arguments.get(name) for name in names]  # type: ignore[misc]
+    return [arguments.get(name) for name in names]
 
 
 SPACES = (1, 2, 3)
@@ -160,7 +161,7 @@ HANDLERS: Mapping[str, Handler] = {
     **{f"max_pool{n}d_with_indices.default": _with_indices(_max_pool(n)) for n in SPACES},
     **{f"avg_pool{n}d.default": _average_pool(n) for n in SPACES},
     **{f"adaptive_avg_pool{n}d.default": _adaptive_average_pool for n in SPACES},
-    **{f"_adaptive_avg_pool{n}d.default": _adaptive_average_pool for n in SPACES},
+    **{f"_adaptive_avg_pool{n}d.default": _adaptive_average_pool for n in (2, 3)},
     **{f"adaptive_max_pool{n}d.default": _with_indices(_adaptive_max_pool) for n in SPACES},
     **{
         f"upsample_{mode}.{overload}": _linear_resize
