@@ -27,7 +27,6 @@ from certify.poisoning.linear_learner import DualRidgeLearner
 from certify.poisoning.partition import pixel_sum
 from certify.poisoning.spread import disjoint, finite
 from certify.poisoning.store import MemoryStore
-from certify.poisoning.threats import assumptions, threat
 from certify.poisoning.training import Ensemble, TrainingSet
 
 EDITS = (0, 100, 200, 300, 400, 448, 500, 550)
@@ -104,14 +103,7 @@ def measured(d: int, ensemble: Ensemble, X: np.ndarray, y: np.ndarray) -> dict:
     clock.append((time.perf_counter(), time.process_time()))
     votes = ensemble.votes(X)
     clock.append((time.perf_counter(), time.process_time()))
-    found = certify_votes(
-        votes,
-        ensemble.spread,
-        "insert_delete",
-        threat("insert_delete", "pixel_sum"),
-        labels=y,
-        assumptions=assumptions("pixel_sum"),
-    )
+    found = certify_votes(votes, ensemble.spread, partition="pixel_sum", labels=y)
     clock.append((time.perf_counter(), time.process_time()))
     steps = zip(("train", "votes", "certify"), clock, clock[1:], strict=False)
     seconds = {name: [round(b - a, 1) for a, b in zip(start, end, strict=True)] for name, start, end in steps}

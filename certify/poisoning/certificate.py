@@ -11,7 +11,7 @@ import numpy as np
 from certify.poisoning.attack import Attack, smallest_attack
 from certify.poisoning.collective import most_changed
 from certify.poisoning.spread import Spread
-from certify.poisoning.threats import Threat
+from certify.poisoning.threats import Threat, assumptions, threat
 from certify.poisoning.tighten import coverage_rows, tightened_radius
 from certify.poisoning.votes import RULES, Votes
 
@@ -119,19 +119,25 @@ class Certificate:
 def certify_votes(
     votes: Votes,
     spread: Spread,
-    threat_name: str,
-    threat: Threat,
+    threat_name: str = "insert_delete",
     *,
+    partition: str = "function",
     rule: str = "plurality",
     labels: np.ndarray | None = None,
-    assumptions: tuple[str, ...] = (),
+    assumed: tuple[str, ...] = (),
 ) -> Certificate:
-    """The certificate of votes however they came about; `labels` are class numbers, one per input."""
+    """The certificate of votes however they came about, such as those of an ensemble trained elsewhere.
+
+    `partition` is how samples got into buckets: "content", "rank", "pixel_sum", "groups", or "function" for one of the user's own,
+    which is assumed to look at the sample alone. `labels` are class numbers, one per input; `assumed` is recorded beside what every
+    certificate assumes. A ValueError where votes and spread, or threat and partition, do not belong together.
+    """
     if rule not in RULES:
         raise ValueError(f"no rule is called {rule!r}; there are {', '.join(RULES)}")
     if labels is not None and len(labels) != votes.ballots.shape[1]:
         raise ValueError(f"{len(labels)} labels for votes on {votes.ballots.shape[1]} inputs")
-    votes = votes.aligned(spread)
+    kind, votes = threat(threat_name, partition), votes.aligned(spread)
     found = RULES[rule](votes, spread)
     answers = found.winners if votes.answers is None else np.where(found.radii < 0, votes.answers, found.winners)
-    return Certificate(rule, threat_name, threat, spread, votes, answers, found.radii, assumptions, labels)
+    everything = assumptions(partition) + assumed
+    return Certificate(rule, threat_name, kind, spread, votes, answers, found.radii, everything, labels)

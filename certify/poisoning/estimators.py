@@ -18,7 +18,6 @@ from certify.poisoning.partition import Partitioner, partitioner
 from certify.poisoning.preprocessing import applied, check_global, named
 from certify.poisoning.spread import Spread, disjoint, finite
 from certify.poisoning.store import MemoryStore, Store
-from certify.poisoning.threats import assumptions, threat
 from certify.poisoning.training import Ensemble, TrainingSet
 from certify.poisoning.votes import RULES, Votes
 
@@ -126,11 +125,10 @@ class FiniteAggregation(ClassifierMixin, BaseEstimator):
     def certify_votes(self, votes: Votes, y: Any = None, threat_name: str = "insert_delete") -> Certificate:
         """The same from votes of this ensemble that are at hand, such as those proved robust by `proved_votes`."""
         check_is_fitted(self, "ensemble_")
-        kind = self._partition_kind()
         labels = None if y is None else self._class_numbers(y, "test")
-        assumed = assumptions(kind) + named(self.transform, self.trust_transform)
+        assumed, kind = named(self.transform, self.trust_transform), self._partition_kind()
         return certify_votes(
-            votes, self.ensemble_.spread, threat_name, threat(threat_name, kind), rule=self.rule, labels=labels, assumptions=assumed
+            votes, self.ensemble_.spread, threat_name, partition=kind, rule=self.rule, labels=labels, assumed=assumed
         )
 
     def audit(self, X: Any, top: int = 20) -> Audit:

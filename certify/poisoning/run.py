@@ -19,7 +19,6 @@ from certify.poisoning.named_learners import learner_by_name
 from certify.poisoning.partition import partitioner
 from certify.poisoning.spread import Spread, disjoint, finite
 from certify.poisoning.store import FolderStore, VoteFile
-from certify.poisoning.threats import assumptions, threat
 from certify.poisoning.training import Ensemble, TrainingSet
 from certify.poisoning.votes import Votes
 
@@ -153,10 +152,8 @@ class Run:
 
     def certify(self, votes: Votes, rule: str, threat_name: str) -> Certificate:
         """The certificate of votes on the test set."""
-        kind, labels = self.partition, self.class_numbers(self.test.y, "test")
-        return certify_votes(
-            votes, self.spread, threat_name, threat(threat_name, kind), rule=rule, labels=labels, assumptions=assumptions(kind)
-        )
+        labels = self.class_numbers(self.test.y, "test")
+        return certify_votes(votes, self.spread, threat_name, partition=self.partition, rule=rule, labels=labels)
 
     def replaced(self, training: Inputs) -> Run:
         """The run with another training set; models that it does not change stay."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from certify.kernels import votes_cpu
-from certify.kernels.votes_reference import ABSTAIN, MAX_CLASSES, MISSING, UNPROVED
+from certify.kernels.votes_reference import ABSTAIN, MAX_CLASSES, MISSING, UNPROVED, median_interval
 from certify.poisoning.spread import Spread
 
 TILE = 256
@@ -131,6 +131,21 @@ def targeted(votes: Votes, spread: Spread, targets: Sequence[int] | np.ndarray |
     for part, tile in votes.tiles():
         radii[part] = votes_cpu.targeted(tile, spread.runs, spread.units, spread.degree, votes.classes, wanted[part])
     return radii
+
+
+def median_intervals(values: np.ndarray, spread: Spread, radius: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of intervals that hold the (lower) median of regressors, (classifiers, inputs), after any `radius` buckets are poisoned.
+
+    Row b of `values` must be classifier b. Exact where classifiers see one bucket each; ends are infinite where nothing is
+    certified.
+    """
+    if values.ndim != 2 or len(values) != spread.classifiers:
+        raise ValueError(f"values must be ({spread.classifiers}, inputs), got {list(values.shape)}")
+    if np.isnan(values).any():
+        raise ValueError("values contain NaN; give a regressor without data a constant that is fixed beforehand")
+    ends = [median_interval(column, spread.runs, spread.units, radius) for column in values.T]
+    low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
+    return low, high
 
 
 RULES = {"plurality": plurality, "runoff": runoff}

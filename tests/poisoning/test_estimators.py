@@ -13,10 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from certify.poisoning.certificate import Certificate
+from certify import poisoning
+from certify.poisoning.certificate import Certificate, certify_votes
 from certify.poisoning.estimators import DeepPartitionAggregation, FiniteAggregation, certify_pipeline
 from certify.poisoning.linear_learner import RidgeLearner
 from certify.poisoning.preprocessing import GlobalPreprocessingError
+from certify.poisoning.spread import finite
+from certify.poisoning.votes import Votes
 
 X, Y = load_digits(return_X_y=True)
 ORDER = np.random.default_rng(0).permutation(len(Y))
@@ -209,6 +212,21 @@ def test_finite_aggregation_with_one_bucket_each_gives_the_radii_of_disjoint_par
     one = DeepPartitionAggregation(RIDGE, 15, classes=CLASSES).fit(TRAIN_X, TRAIN_Y).certify(TEST_X)
     two = FiniteAggregation(RIDGE, 15, 1, classes=CLASSES).fit(TRAIN_X, TRAIN_Y).certify(TEST_X)
     assert np.array_equal(one.radii, two.radii)
+
+
+def test_votes_from_elsewhere_are_certified_with_what_must_be_assumed_of_them() -> None:
+    random = np.random.default_rng(0)
+    votes = Votes(random.integers(0, 3, (12, 5)).astype(np.uint8), 3, np.arange(12))
+    certificate = certify_votes(votes, finite(4, 3), labels=np.zeros(5, dtype=int))
+    assert any("user's partition function" in assumption for assumption in certificate.assumptions)
+    with pytest.raises(ValueError, match="4 labels for votes on 5 inputs"):
+        certify_votes(votes, finite(4, 3), labels=np.zeros(4, dtype=int))
+    with pytest.raises(ValueError, match="no threat is called 'theft'"):
+        certify_votes(votes, finite(4, 3), "theft")
+
+
+def test_public_names_are_there() -> None:
+    assert all(getattr(poisoning, name).__name__ == name for name in poisoning.__all__)
 
 
 def test_boosting_improves_voters_at_no_price() -> None:

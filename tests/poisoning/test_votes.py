@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from certify.kernels import votes_reference as reference
 from certify.kernels.votes_reference import ABSTAIN, MISSING, UNPROVED
 from certify.poisoning.spread import disjoint, finite, overlapping
-from certify.poisoning.votes import Votes, plurality, runoff, targeted, votes_from_scores
+from certify.poisoning.votes import Votes, median_intervals, plurality, runoff, targeted, votes_from_scores
 from tests.poisoning import strategies as elections
 
 generated = settings(max_examples=80, deadline=None)
@@ -104,7 +104,7 @@ def test_median_interval_is_exact_for_disjoint_buckets_and_holds_for_others(data
         data.draw(st.lists(st.integers(-3, 3), min_size=spread.classifiers, max_size=spread.classifiers)), dtype=float
     )
     radius = data.draw(st.integers(0, spread.units))
-    low, high = reference.median_interval(values, spread.runs, spread.units, radius)
+    (low,), (high,) = median_intervals(values[:, None], spread, radius)
     medians = [
         np.sort(changed)[(len(values) - 1) // 2]
         for size, reached in elections.attacks(spread)
