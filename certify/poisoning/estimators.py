@@ -14,7 +14,7 @@ from certify.poisoning.audit import Audit, audit
 from certify.poisoning.boosting import BoostedLearner
 from certify.poisoning.certificate import Certificate, certify_votes
 from certify.poisoning.learner import Learner, SklearnLearner
-from certify.poisoning.partition import Partitioner, partitioner
+from certify.poisoning.partition import Partitioner, as_features, partitioner
 from certify.poisoning.preprocessing import applied, check_global, named
 from certify.poisoning.spread import Spread, disjoint, finite
 from certify.poisoning.store import MemoryStore, Store
@@ -74,7 +74,7 @@ class FiniteAggregation(ClassifierMixin, BaseEstimator):
     def fit(self, X: Any, y: Any, groups: Sequence[Any] | None = None) -> FiniteAggregation:
         """Trains what the store lacks. `groups` names the source of each sample: buckets are then made of whole sources."""
         self._check_settings()
-        X, y = np.asarray(X), np.asarray(y)
+        X, y = as_features(X), np.asarray(y)
         if len(X) != len(y):
             raise ValueError(f"{len(X)} samples with {len(y)} labels")
         if X.ndim == 2:
@@ -101,7 +101,7 @@ class FiniteAggregation(ClassifierMixin, BaseEstimator):
             new_X, new_y, new_groups = (*add, None)[:3]
             if (groups is None) != (new_groups is None):
                 raise ValueError("samples are added with groups exactly where the others have groups: add=(X, y, groups)")
-            parts.append((np.asarray(new_X), np.asarray(new_y), new_groups))
+            parts.append((as_features(new_X), np.asarray(new_y), new_groups))
         columns = list(zip(*parts, strict=True))
         joined = None if groups is None else np.concatenate([np.asarray(g) for g in columns[2]])
         self._samples = np.concatenate(columns[0]), np.concatenate(columns[1]), joined
@@ -116,7 +116,7 @@ class FiniteAggregation(ClassifierMixin, BaseEstimator):
         """Every classifier's vote on every input, with its ranking of the classes where the rule needs it."""
         check_is_fitted(self, "ensemble_")
         ask = {"plurality": self.ensemble_.votes, "runoff": self.ensemble_.rankings}[self.rule]
-        return ask(applied(self.transform, np.asarray(X)))
+        return ask(applied(self.transform, as_features(X)))
 
     def certify(self, X: Any, y: Any = None, threat_name: str = "insert_delete") -> Certificate:
         """For every input, how many edits of the training data cannot change its answer; true labels `y` make accuracies of it."""

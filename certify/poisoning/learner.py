@@ -184,8 +184,10 @@ def _scores(model: SklearnModel, X: Any) -> np.ndarray:
     scores = np.full((len(X), model.classes), UNSEEN)
     for method, read in _READINGS.items():
         if hasattr(model.estimator, method):
-            scores[:, model.seen] = read(getattr(model.estimator, method)(X), model.seen)
-            return scores
+            values = read(getattr(model.estimator, method)(X), model.seen)
+            if values.shape[1] == len(model.seen):  # not so for decision values of pairs of classes
+                scores[:, model.seen] = values
+                return scores
     raise ValueError(f"{type(model.estimator).__name__} has no predict method")
 
 

@@ -85,6 +85,20 @@ def partitioner(name: str | Partitioner, groups: Sequence[Any] | np.ndarray | No
     return PARTITIONS[name]
 
 
+def as_features(X: Any) -> np.ndarray:
+    """Samples as an array whose type says nothing about them: float64 for numbers, objects for text.
+
+    The type of an array is common to all samples: one poisoned sample could change it, and with it the rounding of all training. A
+    ValueError for anything else, sparse matrices and missing text included.
+    """
+    samples = np.asarray(X)
+    if samples.ndim and samples.dtype.kind in "biuf":
+        return samples.astype(np.float64)
+    if samples.ndim and (samples.dtype.kind in "US" or all(isinstance(entry, str) for entry in samples.flat)):
+        return samples.astype(object)
+    raise ValueError(f"features must be a dense array of numbers or text, got {type(X).__name__} of {samples.dtype}")
+
+
 def feature_digests(X: Any) -> list[bytes]:
     """A digest of each sample's features, 16 bytes: numbers by value (-0.0 is 0.0, all NaN are one), text in Unicode form NFC."""
     samples = np.asarray(X)

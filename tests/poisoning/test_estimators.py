@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from certify import poisoning
@@ -223,6 +226,34 @@ def test_votes_from_elsewhere_are_certified_with_what_must_be_assumed_of_them() 
         certify_votes(votes, finite(4, 3), labels=np.zeros(4, dtype=int))
     with pytest.raises(ValueError, match="no threat is called 'theft'"):
         certify_votes(votes, finite(4, 3), "theft")
+
+
+@pytest.mark.parametrize("estimator", [RIDGE, TREE])
+def test_the_type_of_the_array_is_no_way_into_other_buckets(estimator: object) -> None:
+    whole = DeepPartitionAggregation(estimator, 10, classes=CLASSES).fit(TRAIN_X.astype(np.uint8), TRAIN_Y)
+    before = whole.votes(TEST_X).ballots
+    assert whole.update(add=(np.full((1, 64), 0.5), [3])).retrained_ == 1
+    assert (before == whole.votes(TEST_X).ballots).all(axis=1).sum() >= 9
+    assert same_votes(whole, clone(whole).fit(np.append(TRAIN_X, np.full((1, 64), 0.5), axis=0), np.append(TRAIN_Y, 3)))
+
+
+def test_texts_are_samples_too() -> None:
+    texts = np.array([f"{'good' if i % 2 else 'bad'} number {i}" for i in range(60)])
+    voters = DeepPartitionAggregation(make_pipeline(CountVectorizer(), MultinomialNB()), 5, classes=["no", "yes"])
+    certificate = voters.fit(texts, np.where(np.arange(60) % 2, "yes", "no")).certify(["good", "bad"], ["yes", "no"])
+    assert certificate.radii.tolist() == [2, 2]
+
+
+def test_estimators_that_score_pairs_of_classes_vote_by_their_predictions() -> None:
+    pairs = SVC(decision_function_shape="ovo")
+    voters = DeepPartitionAggregation(pairs, 3, classes=CLASSES).fit(TRAIN_X, TRAIN_Y)
+    assert voters.score(TEST_X, TEST_Y) > 0.8
+
+
+@pytest.mark.parametrize("X", [csr_array(np.eye(4)), np.array([None, "a", 1, 2], dtype=object), 3.0])
+def test_what_is_no_array_of_numbers_or_text_is_refused(X: object) -> None:
+    with pytest.raises(ValueError, match="dense array of numbers or text"):
+        DeepPartitionAggregation(RIDGE, 2, classes=[0, 1]).fit(X, np.zeros(4))
 
 
 def test_public_names_are_there() -> None:
