@@ -107,8 +107,6 @@ def window_dense(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -
     return dispatch.window_dense(windows, origin, space)
 
 
-
-
 def window_mask(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> Tensor:
     """The windows with zero in the cells outside the space, differentiable."""
     return dispatch.window_mask(windows, origin, space)

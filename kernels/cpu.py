@@ -143,7 +143,9 @@ def window_minimise(windows, origin, owner, out, depth, height, width, lower, up
                 for j in range(max(0, -y0), min(h, height - y0)):
                     for i in range(max(0, -x0), min(w, width - x0)):
                         a = windows[r, c, k, j, i]
-                        total += max(a, zero) * lower[b, c, z0 + k, y0 + j, x0 + i] + min(a, zero) * upper[b, c, z0 + k, y0 + j, x0 + i]
+                        total += (
+                            max(a, zero) * lower[b, c, z0 + k, y0 + j, x0 + i] + min(a, zero) * upper[b, c, z0 + k, y0 + j, x0 + i]
+                        )
         out[r] = total
 
 

@@ -154,7 +154,9 @@ def gather_lines(lines: Tensor, windows: Tensor, origin: Tensor, space: tuple[in
     """The values of lines (owners, channels, D, H, W) at the cells of each window; differentiable; arbitrary outside the space."""
     _, cell = _cells(windows, origin, space)
     rows, channels = windows.shape[:2]
-    flat = lines.flatten(2)[owner[:, None, None], torch.arange(channels, device=owner.device)[None, :, None], cell.reshape(rows, 1, -1)]
+    flat = lines.flatten(2)[
+        owner[:, None, None], torch.arange(channels, device=owner.device)[None, :, None], cell.reshape(rows, 1, -1)
+    ]
     return flat.reshape(windows.shape)
 
 

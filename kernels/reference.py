@@ -15,7 +15,13 @@ Index = NDArray[np.int64]
 
 
 def relax(
-    rows: Array, lower_slope: Array, lower_shift: Array, lower_owner: Index, upper_slope: Array, upper_shift: Array, upper_owner: Index
+    rows: Array,
+    lower_slope: Array,
+    lower_shift: Array,
+    lower_owner: Index,
+    upper_slope: Array,
+    upper_shift: Array,
+    upper_owner: Index,
 ) -> tuple[Array, Array]:
     """One relax-and-accumulate step of CROWN (arXiv 1811.00866, eq. 6): coefficients of y become coefficients of x.
 

@@ -121,9 +121,7 @@ def _conv_windows(rows: WindowRows, node: Node, params: Params, shapes: Shapes) 
     """A window of outputs reads a window of inputs: the transposed convolution of the window itself, without padding."""
     weight = params["weight"]
     none = (0,) * (weight.ndim - 2)
-    values = spread(
-        rows.masked().values, weight, node.attrs["stride"], none, none, node.attrs["groups"], node.attrs["dilation"]
-    )
+    values = spread(rows.masked().values, weight, node.attrs["stride"], none, none, node.attrs["groups"], node.attrs["dilation"])
     return (WindowRows(values, _window_origin(rows.origin, node), shapes[0]).compact(),)
 
 
