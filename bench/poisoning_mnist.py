@@ -15,7 +15,10 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,7 +32,9 @@ from certify.poisoning.partition import pixel_sum
 from certify.poisoning.spread import disjoint, finite
 from certify.poisoning.store import MemoryStore
 from certify.poisoning.training import Ensemble, TrainingSet
+from certify.poisoning.votes import RULES
 
+T = TypeVar("T")
 EDITS = (0, 100, 200, 300, 400, 448, 500, 550)
 
 
@@ -87,7 +92,7 @@ def features(images: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Prints a line per d and writes all figures."""
+    """Prints a line per d and rule, and writes all figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("mnist", help="folder with the four IDX files")
     parser.add_argument("--k", type=int, default=1200)
@@ -104,31 +109,37 @@ def main() -> None:
         spread = disjoint(arguments.k) if d == 1 else finite(arguments.k, d)
         data = TrainingSet(train_x, training.y, 10, pixel_sum(pixels, training.y, spread.units))
         ensemble = Ensemble(DualRidgeLearner(), data, spread, 0, MemoryStore())
-        rows.append(measured(d, ensemble, test_x, test.y))
-        print(json.dumps(rows[-1]), flush=True)
+        for row in measured(d, ensemble, test_x, test.y):
+            print(json.dumps(row), flush=True)
+            rows.append(row)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def measured(d: int, ensemble: Ensemble, X: np.ndarray, y: np.ndarray) -> dict:
-    """Figures of one ensemble, with wall and processor seconds of each step."""
-    clock = [(time.perf_counter(), time.process_time())]
-    ensemble.train()
-    clock.append((time.perf_counter(), time.process_time()))
-    votes = ensemble.votes(X)
-    clock.append((time.perf_counter(), time.process_time()))
-    found = certify_votes(votes, ensemble.spread, partition="pixel_sum", labels=y)
-    clock.append((time.perf_counter(), time.process_time()))
-    steps = zip(("train", "votes", "certify"), clock, clock[1:], strict=False)
-    seconds = {name: [round(b - a, 1) for a, b in zip(start, end, strict=True)] for name, start, end in steps}
-    return figures(d, found, float((votes.ballots == y).mean())) | {"seconds (wall, processor)": seconds}
+def measured(d: int, ensemble: Ensemble, X: np.ndarray, y: np.ndarray) -> Iterator[dict]:
+    """Figures of one ensemble under each rule, with the wall and processor seconds of each step."""
+    spent: dict[str, list[float]] = {}
+    timed(spent, "train", ensemble.train)
+    votes = timed(spent, "votes", lambda: ensemble.rankings(X))
+    base = {"d": d, "base": round(100 * float((votes.ballots == y).mean()), 2)}
+    for rule in RULES:
+        found = timed(spent, rule, partial(certify_votes, votes, ensemble.spread, partition="pixel_sum", rule=rule, labels=y))
+        yield base | {"rule": rule} | figures(found) | {"seconds (wall, processor)": dict(spent)}
 
 
-def figures(d: int, found: Certificate, base: float) -> dict:
+def timed(spent: dict[str, list[float]], step: str, function: Callable[[], T]) -> T:
+    """The function's value; its seconds are noted."""
+    wall, processor = time.perf_counter(), time.process_time()
+    value = function()
+    spent[step] = [round(time.perf_counter() - wall, 1), round(time.process_time() - processor, 1)]
+    return value
+
+
+def figures(found: Certificate) -> dict:
     """Accuracies in per cent."""
     curve = {str(size): round(100 * share, 2) for size, share in zip(EDITS, found.certified_accuracy(EDITS), strict=True)}
     clean = round(100 * (found.clean_accuracy() or 0), 2)
-    return {"d": d, "base": round(100 * base, 2), "clean": clean, "certified": curve, "median": found.median_radius()}
+    return {"clean": clean, "certified": curve, "median": found.median_radius()}
 
 
 if __name__ == "__main__":

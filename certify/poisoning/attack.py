@@ -1,6 +1,4 @@
-"""Concrete attacks on an aggregation: sets of buckets that, poisoned, change an answer. They show how far a certificate can be
-trusted to be tight, and which data an answer hangs on.
-"""
+"""Concrete attacks on an aggregation: buckets that, poisoned, change an answer. They show how tight a certificate is."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from certify.poisoning.spread import Spread
 
 @dataclass(frozen=True)
 class Attack:
-    """Buckets which, if all classifiers that see them vote for `rival`, take the win from `winner`: checked by counting again."""
+    """Buckets which, if all classifiers that see them vote for `rival`, take the win from `winner`, each counted once."""
 
     winner: int
     rival: int
@@ -31,11 +29,14 @@ def smallest_attack(ballots: np.ndarray, spread: Spread, classes: int) -> Attack
     """
     counts = tally(ballots, classes)
     winner = int(np.argmax(counts))
-    rivals = [c for c in range(classes) if c != winner]
-    found = [attack for c in rivals if (attack := _greedy(ballots, spread, counts, winner, c)) is not None]
-    if not found:
+    best: Attack | None = None
+    for least, rival in sorted((_least(ballots, spread, counts, winner, c), c) for c in range(classes) if c != winner):
+        if least <= spread.units and (best is None or least < len(best.buckets)):
+            attack = _greedy(ballots, spread, counts, winner, rival)
+            best = attack if attack and (best is None or len(attack.buckets) < len(best.buckets)) else best
+    if best is None:
         raise ValueError("no set of buckets changes this answer")
-    return min(found, key=lambda attack: len(attack.buckets))
+    return best
 
 
 def breaking_buckets(ballots: np.ndarray, spread: Spread, classes: int) -> np.ndarray:
@@ -49,11 +50,18 @@ def breaking_buckets(ballots: np.ndarray, spread: Spread, classes: int) -> np.nd
     return breaking
 
 
+def _gap(ballots: np.ndarray, counts: np.ndarray, winner: int, rival: int) -> int:
+    return lead(counts, winner, rival) - int(np.sum(ballots == UNPROVED))
+
+
+def _least(ballots: np.ndarray, spread: Spread, counts: np.ndarray, winner: int, rival: int) -> int:
+    """A lower limit of the number of buckets that bring the rival ahead."""
+    sums = unit_sums(overtaking(winner, rival)[ballots], spread.runs, spread.units)
+    return attack_size(sums, _gap(ballots, counts, winner, rival))
+
+
 def _greedy(ballots: np.ndarray, spread: Spread, counts: np.ndarray, winner: int, rival: int) -> Attack | None:
-    weights = overtaking(winner, rival)[ballots]
-    gap = lead(counts, winner, rival) - int(np.sum(ballots == UNPROVED))
-    if attack_size(unit_sums(weights, spread.runs, spread.units), gap) > spread.units:
-        return None
+    weights, gap = overtaking(winner, rival)[ballots], _gap(ballots, counts, winner, rival)
     taken: list[int] = []
     while gap > 0:
         sums = unit_sums(weights, spread.runs, spread.units)

@@ -9,7 +9,7 @@ import numpy as np
 from certify.poisoning.attack import smallest_attack
 from certify.poisoning.collective import changed_by_one
 from certify.poisoning.spread import Spread
-from certify.poisoning.votes import Votes
+from certify.poisoning.votes import Votes, plurality
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ def audit(votes: Votes, spread: Spread, top: int = 20) -> Audit:
     them.
     """
     votes = votes.aligned(spread)
-    alone = changed_by_one(votes.ballots, spread, votes.classes)
+    fragile = plurality(votes, spread).radii < 1
+    alone = changed_by_one(votes.ballots[:, fragile], spread, votes.classes)
     together = np.zeros(spread.units, dtype=np.int64)
     for ballots in votes.ballots.T:
         together[smallest_attack(ballots, spread, votes.classes).buckets] += 1

@@ -84,8 +84,9 @@ class Certificate:
         self._plurality_only("a collective certificate")
         if self.labels is None:
             raise ValueError("a collective accuracy needs labels")
+        size = edits * self.threat.buckets
         right = (self.winners == self.labels) & (self.bucket_radii >= 0)
-        changed = most_changed(self.votes.ballots[:, right], self.spread, self.votes.classes, edits * self.threat.buckets)
+        changed = most_changed(self.votes.ballots[:, right & (self.bucket_radii < size)], self.spread, self.votes.classes, size)
         return (int(right.sum()) - changed) / len(self.labels)
 
     def record(self, edits: Sequence[int]) -> dict[str, Any]:

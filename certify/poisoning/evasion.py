@@ -44,8 +44,9 @@ def proved_votes(
     """The votes of networks, with `UNPROVED` wherever an input within `eps` (l_p, inside `domain`) is not proved to get the same
     vote.
 
-    Bounds are rounded outward and speak of the networks in real arithmetic. Classifiers that answer the same everywhere are proved
-    without bounds. A ValueError where the learner is no `TorchLearner`: the bounds need the network.
+    X is what the networks see, behind any `transform`. Bounds are rounded outward and speak of the networks in real arithmetic.
+    Classifiers that answer the same everywhere are proved without bounds. A ValueError where the learner is no `TorchLearner`: the
+    bounds need the network.
     """
     learner = ensemble.learner
     if not isinstance(learner, TorchLearner):

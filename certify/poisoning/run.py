@@ -122,8 +122,8 @@ class Run:
         """The classifiers of the present training set, trained as far as the store has them."""
         training, settings = self.training, self.settings
         y = self.class_numbers(training.y, "training")
-        stored = np.rint(training.X * 255) if self.partition == "pixel_sum" and training.X.max(initial=0) <= 1 else training.X
-        buckets = partitioner(settings.partition, training.groups)(stored, y, self.spread.units)
+        samples = np.rint(training.X * 255) if self.partition == "pixel_sum" else training.X  # as images were stored, always
+        buckets = partitioner(settings.partition, training.groups)(samples, y, self.spread.units)
         learner = learner_by_name(settings.learner, training.X.shape[1:], len(settings.classes), n_jobs)
         boosted = learner if settings.boost == 1 else BoostedLearner(learner, settings.boost)
         data = TrainingSet(training.X, y, len(settings.classes), buckets)

@@ -11,22 +11,23 @@ from certify.kernels.votes_reference import UNPROVED
 from certify.poisoning.estimators import DeepPartitionAggregation, FiniteAggregation
 from certify.poisoning.evasion import proved_votes
 from certify.poisoning.linear_learner import RidgeLearner
+from certify.poisoning.store import MemoryStore
 from certify.poisoning.torch_learner import TorchLearner
 
-EPS = 0.03
+EPS = 0.01
 
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 10))
 
 
-LEARNER = TorchLearner(network, steps=30, batch=16, chunk=8)
+LEARNER = TorchLearner(network, steps=50, batch=16, chunk=8)
 TRAINING, TEST = load_data("digits", 300, "train"), load_data("digits", 20, "test")
 
 
-@pytest.fixture(scope="module", params=[DeepPartitionAggregation(LEARNER, 8), FiniteAggregation(LEARNER, 4, 2)], ids=["dpa", "fa"])
+@pytest.fixture(scope="module", params=[DeepPartitionAggregation(LEARNER, 8), FiniteAggregation(LEARNER, 5, 2)], ids=["dpa", "fa"])
 def ensemble(request: pytest.FixtureRequest) -> FiniteAggregation:
-    return request.param.set_params(classes=range(10)).fit(TRAINING.x, TRAINING.y)
+    return request.param.set_params(classes=range(10), store=MemoryStore()).fit(TRAINING.x, TRAINING.y)
 
 
 def test_no_movement_of_a_sampled_input_changes_a_proved_vote(ensemble: FiniteAggregation) -> None:
@@ -73,6 +74,6 @@ def test_learners_without_bounds_are_refused() -> None:
 
 def test_unproved_votes_have_no_runoff(ensemble: FiniteAggregation) -> None:
     runoff = type(ensemble)(**ensemble.get_params(deep=False)).set_params(rule="runoff").fit(TRAINING.x, TRAINING.y)
-    votes = proved_votes(runoff.ensemble_, TEST.x, 0.2)
+    votes = proved_votes(runoff.ensemble_, TEST.x, 0.2, method="ibp")
     with pytest.raises(ValueError, match="run-off"):
         runoff.certify_votes(votes)
