@@ -44,7 +44,7 @@ def follow(
     upper_shift: Array,
     upper_owner: Index,
 ) -> Array:
-    """y at the points x on the lines that `relax` takes for these rows: the lower line where the coefficient is positive, else the upper."""
+    """y at the points x on the lines that `relax` takes for these rows: the lower line of a positive coefficient, else the upper."""
     lower = lower_slope[lower_owner] * x + lower_shift[lower_owner]
     upper = upper_slope[upper_owner] * x + upper_shift[upper_owner]
     return np.where(rows > 0, lower, upper)

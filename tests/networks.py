@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 
 import numpy as np
@@ -124,7 +125,7 @@ def mlp(seed: int, sizes: Sequence[int], activation: str = "relu") -> Graph:
     """A fully connected network."""
     random, builder = np.random.default_rng(seed), GraphBuilder()
     x = builder.input("x", (1, sizes[0]))
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         weight = builder.constant("w", random.normal(0, 1.5 / np.sqrt(fan_in), (fan_out, fan_in)))
         x = builder.add("linear", [x], {"weight": weight, "bias": builder.constant("b", random.normal(0, 0.3, fan_out))})
         if layer < len(sizes) - 2:

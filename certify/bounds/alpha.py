@@ -20,7 +20,7 @@ from certify.bounds.concretize import minimiser
 from certify.bounds.interval import Interval
 from certify.bounds.relaxed import NonlinearStep, Relaxed, Step, worth_tightening
 from certify.graph import Node
-from certify.operators.base import Line, Lines
+from certify.operators.base import Elementwise, Line, Lines
 from certify.operators.relaxation import LinesRelaxation
 from certify.operators.rows import Rows
 from certify.operators.table import OPS
@@ -111,8 +111,7 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
     free = {}
     for node in relaxed.order:
         rule = OPS.get(node.op)
-        families = (getattr(rule, "lower_family", None), getattr(rule, "upper_family", None))
-        if node.name not in relaxed.steps or not any(families):
+        if node.name not in relaxed.steps or not isinstance(rule, Elementwise) or not (rule.lower_family or rule.upper_family):
             continue
         params = relaxed.program.params(node)
         l, u = relaxed.intervals[node.inputs[0]]
@@ -143,8 +142,8 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
         free[node.name] = _Free(
             node,
             step,  # type: ignore[arg-type]
-            side(families[0], rule.lower_start, lines.lower_slope, lines.lower_intercept),
-            side(families[1], rule.upper_start, lines.upper_slope, lines.upper_intercept),
+            side(rule.lower_family, rule.lower_start, lines.lower_slope, lines.lower_intercept),
+            side(rule.upper_family, rule.upper_start, lines.upper_slope, lines.upper_intercept),
         )
     return free
 

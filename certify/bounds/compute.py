@@ -131,13 +131,13 @@ def compute_bounds(
     relaxed = relax(program, region, method, target=target.name, rounding=rounding, memory=memory)
     if objective is None and METHODS[method].bound is _interval_bound:
         return relaxed.intervals[target.name]
-    rows, shape = (_unit_objective if objective is None else _objective)(relaxed, target, objective)
+    rows, shape = _unit_objective(relaxed, target) if objective is None else _objective(relaxed, target, objective)
     both = bound_rows(relaxed, rows, method, target=target.name, memory=memory)
     lower, negated = both.chunk(2)
     return lower.reshape(shape), -negated.reshape(shape)
 
 
-def _unit_objective(relaxed: Relaxed, target: Node, objective: Tensor | None) -> tuple[Objective, tuple[int, ...]]:
+def _unit_objective(relaxed: Relaxed, target: Node) -> tuple[Objective, tuple[int, ...]]:
     l, _ = relaxed.intervals[target.name]
     count = l[0].numel()
     owner = torch.arange(relaxed.batch, device=l.device).repeat_interleave(count)

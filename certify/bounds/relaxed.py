@@ -144,7 +144,7 @@ def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
     rule, params = OPS[node.op], relaxed.program.params(node)
     inputs = [relaxed.intervals[name] for name in node.inputs]
     gamma = relaxed.rounding.gamma(largest_sum(node, inputs), relaxed.program.dtype)
-    if rule.affine:
+    if isinstance(rule, Affine):
         interval, scale = affine_interval(rule, node, params, inputs, relaxed.rounding)
         constant = rule.constant(node, params)
         constant = None if constant is None else constant.to(interval[0])

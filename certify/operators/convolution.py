@@ -67,7 +67,7 @@ def spread(
         matrix = _CONV_TRANSPOSE[2](units, weight, None, stride, padding, output_padding, groups, dilation)
         return (rows.flatten(1) @ matrix.flatten(1)).reshape(len(rows), *matrix.shape[1:])
     patches = weight.flatten(1).t() @ rows.flatten(2)
-    return F.fold(patches, size, weight.shape[2:], dilation=dilation, padding=padding, stride=stride)
+    return F.fold(patches, tuple(size), tuple(weight.shape[2:]), tuple(dilation), tuple(padding), tuple(stride))
 
 
 def _conv_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:

@@ -183,7 +183,7 @@ def test_outward_rounding_widens_interval_bounds_and_only_by_rounding(seed: int,
 def test_overflow_is_an_error_and_never_a_bound() -> None:
     net = program(random_graph(2), torch.float32)
     x = torch.zeros(1, *net.graph.input_shape)
-    with pytest.raises(ValueError, match="NaN|not defined|infinite"):
+    with pytest.raises(ValueError, match=r"NaN|not defined|infinite"):
         compute_bounds(net, Box(x - 3e38, x + 3e38), "crown")
 
 
