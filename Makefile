@@ -13,6 +13,7 @@ BIN := $(VENV)/bin
 
 run: $(VENV)/run.stamp
 	$(BIN)/certify demo models
+	$(BIN)/certify poison demo
 
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "search": ENGINE | FRONT | {"bounds"},
     "api": ENGINE | FRONT | {"bounds", "search"},
     "training": ENGINE | FRONT | {"bounds", "api"},
+    "poisoning": ENGINE | FRONT | {"bounds", "search"},
 }
 FORBIDDEN_LIBRARIES: dict[str, set[str]] = {"graph": {"torch", "onnx", "onnxruntime"}}
 KERNEL_LIBRARIES = {"numpy", "numba", "torch", "llvmlite", "certify", *sys.stdlib_module_names}

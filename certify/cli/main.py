@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "bounds": "bounds of outputs, of linear objectives or of any node",
     "inspect": "what a model consists of, and which operators lack a rule",
     "supports": "formats, versions and operators that are supported",
+    "poison": "certificates against poisoned training data",
     "demo": "certify the models shipped with the project on real test images",
 }
 

@@ -1,0 +1,24 @@
+"""Reads a written certificate and counts again: what a gate in a training pipeline relies on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from certify.poisoning.certificate import SCHEMA
+
+
+def certified_accuracy(record: Mapping[str, Any], edits: int) -> float:
+    """The share of inputs that are right and certified for so many edits, counted from answers, labels and radii of a record.
+
+    A ValueError where the record is of another kind, has no labels, or its lists do not belong together.
+    """
+    if record.get("schema") != SCHEMA:
+        raise ValueError(f"not a certificate of this version: schema {record.get('schema')!r}, expected {SCHEMA!r}")
+    answers, labels, radii = (record.get(name) for name in ("answers", "labels", "radii"))
+    if labels is None:
+        raise ValueError("the certificate has no labels; without them there is no accuracy")
+    if not answers or not radii or not len(answers) == len(labels) == len(radii):
+        raise ValueError("answers, labels and radii of the certificate do not belong together")
+    held = sum(answer == label and radius >= edits for answer, label, radius in zip(answers, labels, radii, strict=True))
+    return held / len(radii)

@@ -1,0 +1,183 @@
+"""Numba twins of `votes_reference`, over many inputs in parallel: one input per iteration, ballots contiguous per input.
+
+The sums over units are additions of contiguous runs, which the compiler vectorises; the least number of units comes from a
+histogram of the sums, which are small, so nothing is sorted. Classes whose gap is too wide to matter are skipped by a bound that
+costs one division.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from certify.kernels.votes_reference import ABSTAIN, UNPROVED
+
+
+@njit(cache=True)
+def _attack_size(weights, runs, sums, histogram, gap):  # type: ignore[no-untyped-def]
+    """`attack_size(unit_sums(weights, runs, len(sums)), gap)`; `sums` and `histogram` are scratch."""
+    if gap <= 0:
+        return 0
+    sums[:] = 0
+    for run in range(runs.shape[0]):
+        unit, classifier, length = runs[run, 0], runs[run, 1], runs[run, 2]
+        target, source = sums[unit : unit + length], weights[classifier : classifier + length]
+        for t in range(length):
+            target[t] += source[t]
+    histogram[:] = 0
+    for u in range(len(sums)):
+        histogram[sums[u]] += 1
+    taken = 0
+    for value in range(len(histogram) - 1, 0, -1):
+        needed = (gap + value - 1) // value
+        if needed <= histogram[value]:
+            return taken + needed
+        taken += histogram[value]
+        gap -= value * histogram[value]
+    return len(sums) + 1
+
+
+@njit(cache=True)
+def _lead(counts, first, second):  # type: ignore[no-untyped-def]
+    return counts[first] - counts[second] + (1 if second > first else 0)
+
+
+@njit(cache=True)
+def _overtaking(winner, rival, table):  # type: ignore[no-untyped-def]
+    table[:] = 1
+    table[winner], table[rival], table[UNPROVED] = 2, 0, 0
+
+
+@njit(cache=True)
+def _look_up(table, ballots, weights):  # type: ignore[no-untyped-def]
+    for b in range(len(ballots)):
+        weights[b] = table[ballots[b]]
+
+
+@njit(cache=True)
+def _tally(ballots, counts):  # type: ignore[no-untyped-def]
+    counts[:] = 0
+    for b in range(len(ballots)):
+        counts[ballots[b]] += 1
+
+
+@njit(cache=True)
+def _by_votes(counts, classes):  # type: ignore[no-untyped-def]
+    """Classes by votes, most first, ties to the smaller class."""
+    return np.argsort(-counts[:classes] * classes + np.arange(classes))
+
+
+@njit(cache=True, parallel=True)
+def plurality(ballots, runs, units, degree, classes):  # type: ignore[no-untyped-def]
+    """`votes_reference.plurality` for each row of `ballots` (inputs, classifiers); at most `degree` classifiers see a unit."""
+    inputs = ballots.shape[0]
+    winners, radii = np.empty(inputs, np.int64), np.empty(inputs, np.int64)
+    for i in prange(inputs):
+        counts, table = np.empty(256, np.int64), np.empty(256, np.int16)
+        weights, sums = np.empty(ballots.shape[1], np.int16), np.empty(units, np.int16)
+        histogram = np.empty(2 * degree + 1, np.int64)
+        _tally(ballots[i], counts)
+        order = _by_votes(counts, classes)
+        best, winner = units + 1, order[0]
+        for rival in order[1:]:
+            gap = _lead(counts, winner, rival) - counts[UNPROVED]
+            if gap > 2 * degree * (best - 1):
+                continue
+            _overtaking(winner, rival, table)
+            _look_up(table, ballots[i], weights)
+            best = min(best, _attack_size(weights, runs, sums, histogram, gap))
+        winners[i], radii[i] = winner, best - 1
+    return winners, radii
+
+
+@njit(cache=True, parallel=True)
+def targeted(ballots, runs, units, degree, classes, targets):  # type: ignore[no-untyped-def]
+    """`votes_reference.targeted` for each row of `ballots` (inputs, classifiers) and its entry of `targets` (inputs,)."""
+    inputs = ballots.shape[0]
+    radii = np.empty(inputs, np.int64)
+    for i in prange(inputs):
+        counts, table = np.empty(256, np.int64), np.empty(256, np.int16)
+        weights, sums = np.empty(ballots.shape[1], np.int16), np.empty(units, np.int16)
+        histogram = np.empty((classes + 1) * degree + 1, np.int64)
+        _tally(ballots[i], counts)
+        target, gap, attack = targets[i], 0, 0
+        leads = np.empty(classes, np.int64)
+        for c in range(classes):
+            leads[c] = _lead(counts, c, target)
+        leads[target] = -(2**40)
+        ahead = np.argsort(-leads * classes + np.arange(classes))[: classes - 1]
+        for size in range(1, classes):
+            gap += leads[ahead[size - 1]]
+            needed = gap - size * counts[UNPROVED]
+            table[:] = size
+            table[ahead[:size]] = size + 1
+            table[target], table[UNPROVED] = 0, 0
+            _look_up(table, ballots[i], weights)
+            attack = max(attack, _attack_size(weights, runs, sums, histogram, needed))
+        radii[i] = attack - 1
+    return radii
+
+
+@njit(cache=True)
+def _preferences(places, winner, rival, weights):  # type: ignore[no-untyped-def]
+    """Weights of the preference of `winner` over `rival`, and their balance."""
+    balance = 0
+    for b in range(places.shape[0]):
+        prefer = 0
+        if places[b, winner] < places[b, rival]:
+            prefer = 1
+        elif places[b, winner] > places[b, rival]:
+            prefer = -1
+        weights[b] = 1 + prefer
+        balance += prefer
+    return balance
+
+
+@njit(cache=True, parallel=True)
+def runoff(places, runs, units, degree):  # type: ignore[no-untyped-def]
+    """`votes_reference.runoff` for each entry of `places` (inputs, classifiers, classes)."""
+    inputs, classifiers, classes = places.shape
+    winners, radii = np.empty(inputs, np.int64), np.empty(inputs, np.int64)
+    for i in prange(inputs):
+        counts, table = np.empty(256, np.int64), np.empty(256, np.int16)
+        weights, sums = np.empty(classifiers, np.int16), np.empty(units, np.int16)
+        histogram = np.empty(3 * degree + 1, np.int64)
+        ballots = np.empty(classifiers, np.uint8)
+        for b in range(classifiers):
+            ballots[b] = ABSTAIN
+            for c in range(classes):
+                if places[i, b, c] == 0:
+                    ballots[b] = c
+        _tally(ballots, counts)
+        order = _by_votes(counts, classes)
+        winner, second = order[0], order[1]
+        if _preferences(places[i], winner, second, weights) + (1 if winner < second else 0) <= 0:
+            winner, second = second, winner
+
+        best, singles = units + 1, np.empty(classes, np.int64)
+        for c in range(classes):
+            if c == winner:
+                continue
+            balance = _preferences(places[i], winner, c, weights)
+            beat = _attack_size(weights, runs, sums, histogram, balance + (1 if c > winner else 0))
+            enter = 0
+            if c != second and beat < best:
+                _overtaking(second, c, table)
+                _look_up(table, ballots, weights)
+                enter = _attack_size(weights, runs, sums, histogram, _lead(counts, second, c))
+            best = min(best, max(beat, enter))
+            _overtaking(winner, c, table)
+            _look_up(table, ballots, weights)
+            singles[c] = _attack_size(weights, runs, sums, histogram, _lead(counts, winner, c))
+        for a in range(classes):
+            for b in range(a):
+                if a == winner or b == winner or singles[a] >= best or singles[b] >= best:
+                    continue
+                table[:] = 1
+                table[winner], table[a], table[b] = 3, 0, 0
+                _look_up(table, ballots, weights)
+                gap = _lead(counts, winner, a) + _lead(counts, winner, b)
+                both = _attack_size(weights, runs, sums, histogram, gap)
+                best = min(best, max(both, singles[a], singles[b]))
+        winners[i], radii[i] = winner, best - 1
+    return winners, radii
