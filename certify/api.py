@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from certify.bounds.backward import DEFAULT_MEMORY
+from certify.bounds.budget import DEFAULT_MEMORY
 from certify.bounds.compute import compute_bounds
 from certify.bounds.rounding import NEAREST, Rounding
 from certify.graph import GraphError

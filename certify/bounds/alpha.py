@@ -15,7 +15,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from certify.bounds.backward import DEFAULT_MEMORY, Narrowing, at_input, both_signs, pull_to_input, tighten_backward
+from certify.bounds.backward import Narrowing, at_input, both_signs, pull_to_input, tighten_backward
 from certify.bounds.concretize import minimiser
 from certify.bounds.interval import Interval
 from certify.bounds.relaxed import NonlinearStep, Relaxed, Step, worth_tightening
@@ -137,7 +137,8 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
         ) -> _Side | None:
             if family is None or start is None:
                 return None
-            return _Side(family, where, *ends, node, known, start(*ends, node, known).clone(), slope[owner], shift[owner])
+            lines = (line[owner].contiguous() for line in (slope, shift))
+            return _Side(family, where, *ends, node, known, start(*ends, node, known).clone(), *lines)
 
         free[node.name] = _Free(
             node,
@@ -160,7 +161,7 @@ def optimised_lower_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Te
         rows, constant = pull_to_input(relaxed, start, owner, steps, trace)
         value = at_input(relaxed, rows, constant, owner)
         best = value if best is None else torch.maximum(best, value)
-        if rows is None or not free or iteration == schedule.iterations:
+        if rows is None or not free or iteration == schedule.iterations or relaxed.budget.spent:
             break
         arrived = {name: piece.dense() for name, piece in trace.items() if not OPS[_op(relaxed, name)].affine}
         points = _push(relaxed, steps, minimiser(rows.dense(), relaxed.region, owner), arrived, owner)
@@ -191,9 +192,9 @@ def _push(
     return values
 
 
-def tighten_optimised(relaxed: Relaxed, node: Node, mask: Tensor, memory: int = DEFAULT_MEMORY) -> Interval:
+def tighten_optimised(relaxed: Relaxed, node: Node, mask: Tensor) -> Interval:
     """The node's interval by CROWN, and by optimised lines for the neurons whose own lines still depend on it."""
-    relaxed.intervals[node.name] = tighten_backward(relaxed, node, mask, memory)
+    relaxed.intervals[node.name] = tighten_backward(relaxed, node, mask)
     undecided = worth_tightening(relaxed, node)
     if undecided is None:
         return relaxed.intervals[node.name]
@@ -202,8 +203,10 @@ def tighten_optimised(relaxed: Relaxed, node: Node, mask: Tensor, memory: int = 
     owner, index = undecided.flatten(1).nonzero(as_tuple=True)
     if 2 * len(owner) * behind > _MOST_PAIRS:
         return relaxed.intervals[node.name]
-    chunk = max(1, memory // (16 * behind * relaxed.intervals[node.name][0].element_size()))
+    chunk = max(1, relaxed.budget.memory // (16 * behind * relaxed.intervals[node.name][0].element_size()))
     for own, position in zip(owner.split(chunk), index.split(chunk), strict=True):
+        if relaxed.budget.spent:
+            break
         narrowing = Narrowing(relaxed, node, own, position)
         rows = both_signs(position, node, relaxed.program.dtype)
         narrowing.narrow(optimised_lower_bound(relaxed, {node.name: rows}, own.repeat(2), INTERMEDIATE))

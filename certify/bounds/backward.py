@@ -16,10 +16,6 @@ from certify.graph import Node
 from certify.operators.rows import Rows, UnitRows
 from certify.operators.table import OPS
 
-DEFAULT_MEMORY = 1 << 28
-"""Bytes that the coefficients of one chunk of rows may take; peak use is a small multiple."""
-
-
 Settle = Callable[[Mapping[str, Rows], Tensor, Tensor], Tensor | None]
 """`(pending rows, constant, owner) -> rows to go on with`, or None for all: drops what is already decided on the way."""
 
@@ -80,23 +76,25 @@ def at_input(relaxed: Relaxed, rows: Rows | None, constant: Tensor, owner: Tenso
     return constant if rows is None else over_intervals(relaxed, {relaxed.program.graph.input: rows}, constant, owner)
 
 
-def rows_per_chunk(relaxed: Relaxed, name: str, memory: int) -> int:
+def rows_per_chunk(relaxed: Relaxed, name: str) -> int:
     """How many rows over `name` fit the memory budget when they become dense over the widest node on the way."""
     alive = relaxed.program.graph.ancestors(name)
     widest = max(prod(node.shape) for node in relaxed.order if node.name in alive)
     itemsize = torch.empty((), dtype=relaxed.program.dtype).element_size()
-    return max(2, memory // (3 * widest * itemsize))
+    return max(2, relaxed.budget.memory // (3 * widest * itemsize))
 
 
-def tighten_backward(relaxed: Relaxed, node: Node, mask: Tensor, memory: int = DEFAULT_MEMORY) -> Interval:
+def tighten_backward(relaxed: Relaxed, node: Node, mask: Tensor) -> Interval:
     """The node's interval with the neurons in `mask`, (batch, *shape), bounded by backward propagation as well.
 
     A neuron whose lines are already exact by what is known halfway (its sign is certain, for a ReLU) goes no further: tighter bounds
-    would not change its lines.
+    would not change its lines. Neurons whose turn comes after the deadline keep their interval.
     """
     owner, index = mask.flatten(1).nonzero(as_tuple=True)
-    chunk = max(1, rows_per_chunk(relaxed, node.name, memory) // 2)
+    chunk = max(1, rows_per_chunk(relaxed, node.name) // 2)
     for own, position in zip(owner.split(chunk), index.split(chunk), strict=True):
+        if relaxed.budget.spent:
+            break
         narrowing = Narrowing(relaxed, node, own, position)
         rows = both_signs(position, node, relaxed.program.dtype)
         left, constant, kept = pull_back(relaxed, {node.name: rows}, own.repeat(2), relaxed.steps, settle=narrowing)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 
 import torch
 from torch import Tensor
 
 from certify.bounds.alpha import optimised_lower_bound, tighten_optimised
-from certify.bounds.backward import DEFAULT_MEMORY, lower_bound, over_intervals, pull_back, rows_per_chunk, tighten_backward
+from certify.bounds.backward import lower_bound, over_intervals, pull_back, rows_per_chunk, tighten_backward
+from certify.bounds.budget import DEFAULT_BUDGET, DEFAULT_MEMORY, Budget
 from certify.bounds.forward import ForwardForms
 from certify.bounds.interval import Interval
 from certify.bounds.relaxed import Region, Relaxed, Tighten, affine_frontier, refuse_nan, relax_network
@@ -43,18 +43,14 @@ class Objective:
 class Method:
     """How intermediate bounds are tightened, and how the rows of the objective are bounded on the relaxed network."""
 
-    tighten: Callable[[int], Tighten]
+    tighten: Callable[[], Tighten]
     bound: Callable[[Relaxed, Mapping[str, Rows], Tensor], Tensor]
 
 
-def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor, memory: int) -> Interval:
+def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor) -> Interval:
     """Keeps interval bounds, but for affine functions of a ball, which get their exact bounds."""
     ball = relaxed.region.box is not relaxed.region
-    return (
-        tighten_backward(relaxed, node, mask, memory)
-        if ball and node.name in affine_frontier(relaxed)
-        else relaxed.intervals[node.name]
-    )
+    return tighten_backward(relaxed, node, mask) if ball and node.name in affine_frontier(relaxed) else relaxed.intervals[node.name]
 
 
 def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) -> Tensor:
@@ -64,11 +60,11 @@ def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) 
 
 
 METHODS: Mapping[str, Method] = {
-    "ibp": Method(lambda memory: partial(_first_affine, memory=memory), _interval_bound),
-    "crown-ibp": Method(lambda memory: partial(_first_affine, memory=memory), lower_bound),
-    "crown": Method(lambda memory: partial(tighten_backward, memory=memory), lower_bound),
-    "forward": Method(lambda memory: ForwardForms(), lower_bound),
-    "alpha-crown": Method(lambda memory: partial(tighten_optimised, memory=memory), optimised_lower_bound),
+    "ibp": Method(lambda: _first_affine, _interval_bound),
+    "crown-ibp": Method(lambda: _first_affine, lower_bound),
+    "crown": Method(lambda: tighten_backward, lower_bound),
+    "forward": Method(ForwardForms, lower_bound),
+    "alpha-crown": Method(lambda: tighten_optimised, optimised_lower_bound),
 }
 
 
@@ -79,25 +75,22 @@ def relax(
     *,
     target: str | None = None,
     rounding: Rounding = NEAREST,
-    memory: int = DEFAULT_MEMORY,
+    budget: Budget = DEFAULT_BUDGET,
 ) -> Relaxed:
     """Relaxes the network up to `target` (default: its output) over `region`, with the intermediate bounds of `method`."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
     region = region.box if getattr(region, "p", None) == inf else region
-    tighten = METHODS[method].tighten(memory)
-    relaxed = relax_network(program, region, target or program.graph.output, tighten, rounding)
+    relaxed = relax_network(program, region, target or program.graph.output, METHODS[method].tighten(), rounding, budget)
     refuse_nan(relaxed.intervals)
     return relaxed
 
 
-def bound_rows(
-    relaxed: Relaxed, objective: Objective, method: str, *, target: str | None = None, memory: int = DEFAULT_MEMORY
-) -> Tensor:
+def bound_rows(relaxed: Relaxed, objective: Objective, method: str, *, target: str | None = None) -> Tensor:
     """A lower bound of every row of the objective, (rows,): the better of its method's and of interval arithmetic's."""
     graph = relaxed.program.graph
     name = target or graph.output
-    size = rows_per_chunk(relaxed, name, memory)
+    size = rows_per_chunk(relaxed, name)
     found = []
     for part in objective.chunks(size):
         start = {name: part.outputs} if part.inputs is None else {name: part.outputs, graph.input: part.inputs}
@@ -128,11 +121,11 @@ def compute_bounds(
     the bounds hold in real arithmetic; with NEAREST they are within rounding of bounds that do.
     """
     target = program.graph.node(node or program.graph.output)
-    relaxed = relax(program, region, method, target=target.name, rounding=rounding, memory=memory)
+    relaxed = relax(program, region, method, target=target.name, rounding=rounding, budget=Budget(memory))
     if objective is None and METHODS[method].bound is _interval_bound:
         return relaxed.intervals[target.name]
     rows, shape = _unit_objective(relaxed, target) if objective is None else _objective(relaxed, target, objective)
-    both = bound_rows(relaxed, rows, method, target=target.name, memory=memory)
+    both = bound_rows(relaxed, rows, method, target=target.name)
     lower, negated = both.chunk(2)
     return lower.reshape(shape), -negated.reshape(shape)
 

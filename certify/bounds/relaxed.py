@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from certify.bounds.budget import Budget
 from certify.bounds.interval import Interval, affine_interval, largest_sum
 from certify.bounds.rounding import Rounding
 from certify.graph import INPUT, Graph, GraphError, Node, Shape
@@ -87,6 +88,7 @@ class Relaxed:
     program: Program
     region: Region
     rounding: Rounding
+    budget: Budget
     order: tuple[Node, ...]
     readers: Mapping[str, Sequence[Node]]
     intervals: dict[str, Interval] = field(default_factory=dict)
@@ -102,12 +104,12 @@ Tighten = Callable[[Relaxed, Node, Tensor], Interval]
 """`(relaxed so far, node, mask of neurons) -> interval`, at least as tight as the one in `relaxed.intervals`."""
 
 
-def relax_network(program: Program, region: Region, target: str, tighten: Tighten, rounding: Rounding) -> Relaxed:
+def relax_network(program: Program, region: Region, target: str, tighten: Tighten, rounding: Rounding, budget: Budget) -> Relaxed:
     """Relaxes all that `target` depends on over `region`, whose tensors are (batch, *graph.input_shape) in the program's dtype."""
     graph = program.graph
     alive = graph.ancestors(target)
     readers = {name: [n for n in nodes if n.name in alive] for name, nodes in graph.consumers().items()}
-    relaxed = Relaxed(program, region, rounding, tuple(node for node in graph.nodes if node.name in alive), readers)
+    relaxed = Relaxed(program, region, rounding, budget, tuple(node for node in graph.nodes if node.name in alive), readers)
     shapes = {node.name: node.shape for node in relaxed.order}
     is_box = region.box is region
     exact = exact_intervals(graph) if is_box else set()
@@ -121,7 +123,7 @@ def relax_network(program: Program, region: Region, target: str, tighten: Tighte
         mask = None if node.name in exact else worth_tightening(relaxed, node)
         if node.name in frontier:
             mask = torch.ones_like(relaxed.intervals[node.name][0], dtype=torch.bool)
-        if mask is not None:
+        if mask is not None and not budget.spent:
             relaxed.intervals[node.name] = tighten(relaxed, node, mask)
     return relaxed
 

@@ -123,6 +123,8 @@ def _walk_and_descend(field: _Field, loss: Loss, effort: Effort, best: _Best, ge
     x = best.x
     wandering = _output_walk(field, loss, x, generator)
     for _ in range(_WALK):
+        if field.finished(best):
+            break
         gradient, value = field.gradient(x, wandering)
         best = best.or_better(x, value)
         x = field.step(x, gradient, 1.0)

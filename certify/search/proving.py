@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from certify.bounds.budget import Budget
 from certify.bounds.compute import Objective, bound_rows, relax
 from certify.bounds.relaxed import Relaxed
 from certify.bounds.rounding import OUTWARD
@@ -33,8 +34,8 @@ def lower_bounds(
 ) -> NDArray[np.float64]:
     """A lower bound of the left side of each of the atoms over its input set, in real arithmetic: (len(atoms),).
 
-    Atoms with the same row over the same set are bounded once, and sets are relaxed once for all their atoms. Where the deadline
-    (time.monotonic) stopped the work, bounds are -inf. A ValueError where something is NaN.
+    Atoms with the same row over the same set are bounded once, and sets are relaxed once for all their atoms. Work stops
+    at the deadline (time.monotonic), and leaves bounds that are loose, or -inf. A ValueError where something is NaN.
     """
     key = table.region[atoms] * np.intp(max(len(table.directions.rhs), 1)) + table.direction[atoms]
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
@@ -47,7 +48,9 @@ def lower_bounds(
         if time.monotonic() > deadline:
             break
         chunk = slice(starts[i], ends[min(i + size, len(regions)) - 1])
-        result[chunk] = _bound_chunk(model, spec, table, distinct[chunk], regions[i : i + size], method, device)
+        result[chunk] = _bound_chunk(
+            model, spec, table, distinct[chunk], regions[i : i + size], method, device, Budget(deadline=deadline)
+        )
     if np.isnan(result).any():
         raise ValueError(f"{model.name}: a bound by {method} is NaN; the network overflows on the input set")
     result[np.isinf(result)] = -inf  # an overflow says nothing
@@ -67,10 +70,11 @@ def _bound_chunk(
     regions: NDArray[np.intp],
     method: str,
     device: torch.device | str,
+    budget: Budget,
 ) -> NDArray[np.float64]:
     graph = model.graph
     region = spec.inputs.region(regions).map(lambda t: t.reshape(-1, *graph.input_shape).to(device))
-    relaxed = relax(model.program(torch.float64, device), region, method, rounding=OUTWARD)
+    relaxed = relax(model.program(torch.float64, device), region, method, rounding=OUTWARD, budget=budget)
     owner = torch.from_numpy(np.searchsorted(regions, table.region[atoms])).to(device)
     outputs = _coefficients(table.directions.outputs, table.direction[atoms], graph.output_shape, device)
     assert outputs is not None
