@@ -30,7 +30,7 @@ def measure(model: Model, recipe: Recipe, family: Family) -> Measured:
     x, y = x[: family.measured], y[: family.measured]
     attacked, certified = {}, {}
     for eps in recipe.radii:
-        outcomes = list(evaluate(model, x, y, Threat(float(eps)), recipe.methods))
+        outcomes = list(evaluate(model, x, y, Threat(eps), recipe.methods))
         attacked[eps] = sum(int(outcome.attacked.sum()) for outcome in outcomes)
         for method in recipe.methods:
             certified[eps, method] = sum(int(outcome.certified[method].sum()) for outcome in outcomes)

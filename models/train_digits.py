@@ -16,7 +16,7 @@ LONG = Plan(epochs=150, rate=Linear(3e-3, 0.0, 75, 150), batch=64)
 HARDENING = Hardening(
     GrowingBall(Smoothed(0.0, 0.15, 0, 75)),
     kappa=Linear(1.0, 0.3, 0, 75),
-    summary="IBP-certified cross entropy mixed with 0.3 of the clean one, radius growing to 0.15 over the first half",
+    summary="IBP-certified cross entropy mixed with 0.3 of the clean one, radius growing to 0.15 over 75 epochs",
 )
 RECIPES = (
     Recipe("digits_mlp", architectures.digits_mlp, PLAIN, RADII, METHODS),

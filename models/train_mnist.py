@@ -18,11 +18,11 @@ from certify.training import GrowingBall, Linear, Plan, Smoothed
 METHODS = ("ibp", "crown")
 SMALL, LARGE = ("0.01", "0.02", "0.05"), ("0.1", "0.2")
 PLAIN = Plan(epochs=6, rate=Linear(1e-3, 0.0, 2, 6))
-LONG = Plan(epochs=25, rate=Linear(2e-3, 0.0, 14, 25))
+LONG = Plan(epochs=25, rate=Linear(2e-3, 0.0, 13, 25))
 HARDENING = Hardening(
-    GrowingBall(Smoothed(0.0, 0.2, 0, 12)),
-    kappa=Linear(1.0, 0.3, 0, 12),
-    summary="IBP-certified cross entropy mixed with 0.3 of the clean one, radius growing to 0.2 over the first half",
+    GrowingBall(Smoothed(0.0, 0.2, 0, 10)),
+    kappa=Linear(1.0, 0.3, 0, 10),
+    summary="IBP-certified cross entropy mixed with 0.3 of the clean one, radius growing to 0.2 over 10 epochs",
 )
 RECIPES = (
     Recipe("mnist_mlp", architectures.mnist_mlp, PLAIN, SMALL, METHODS),

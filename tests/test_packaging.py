@@ -15,6 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PIP = (sys.executable, "-m", "pip")
 
 
+def call(*command: str, cwd: Path = ROOT, **environment: str) -> str:
+    """Standard output of a command that has to succeed."""
+    done = subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built from a copy of what is in the checkout, without network."""
@@ -26,8 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, source / name)
     for name in ("certify", "kernels"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
-    build = [*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), str(source)]
-    subprocess.run(build, check=True, capture_output=True)
+    call(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(folder), str(source))
     return next(folder.glob("certify-*.whl"))
 
 
@@ -35,18 +41,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path) -> Path:
     """The wheel installed into a folder of its own."""
     target = wheel.parent / "target"
-    install = [*PIP, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
+    call(*PIP, "install", "--no-deps", "--no-index", "--target", str(target), str(wheel))
     return target
 
 
 def run(installed: Path, *arguments: str) -> str:
     """Standard output of Python started away from the checkout, with the installed wheel in front of everything else."""
-    environment = os.environ | {"PYTHONPATH": str(installed)}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=installed.parent, env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    return call(sys.executable, *arguments, cwd=installed.parent, PYTHONPATH=str(installed))
 
 
 def test_the_wheel_holds_every_module_and_no_tests(wheel: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 
 import torch
@@ -18,18 +18,23 @@ DEFAULT_MEMORY = 1 << 28
 """Bytes that the coefficients of one chunk of rows may take; peak use is a small multiple."""
 
 
-def pull_to_input(
-    relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor, steps: Mapping[str, Step], trace: dict[str, Rows] | None = None
-) -> tuple[Rows | None, Tensor]:
-    """Rows over the input and a constant with sum over nodes of start[node] @ node >= rows @ x + constant; None: no dependence on x.
+def pull_back(
+    relaxed: Relaxed,
+    start: Mapping[str, Rows],
+    owner: Tensor,
+    steps: Mapping[str, Step],
+    through: Callable[[Node], bool] = lambda node: True,
+    trace: dict[str, Rows] | None = None,
+) -> tuple[dict[str, Rows], Tensor]:
+    """Rows over the nodes at which it stops and a constant, with sum of start[node] @ node >= sum of rows[node] @ node + constant.
 
-    Coefficients that reach a node over several paths are added before the node is processed, so each node is visited once. `trace`
-    receives the rows that arrived at each node.
+    It stops at the input and at nodes that are not `through`. Coefficients that reach a node over several paths are added before
+    the node is processed, so each node is visited once. `trace` receives the rows that arrived at each node.
     """
     pending = dict(start)
     shifts = []
     for node in reversed(relaxed.order):
-        rows = pending.pop(node.name, None) if node.inputs else None
+        rows = pending.pop(node.name, None) if node.inputs and through(node) else None
         if rows is None:
             continue
         if trace is not None:
@@ -43,7 +48,15 @@ def pull_to_input(
     constant = sum(shifts, torch.zeros(len(owner), dtype=dtype, device=device))
     if relaxed.rounding.active and shifts:
         constant = constant - relaxed.rounding.gamma(len(shifts), dtype) * torch.stack(shifts).abs().sum(dim=0)
-    return pending.get(relaxed.program.graph.input), constant
+    return pending, constant
+
+
+def pull_to_input(
+    relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor, steps: Mapping[str, Step], trace: dict[str, Rows] | None = None
+) -> tuple[Rows | None, Tensor]:
+    """`pull_back` all the way: rows over the input (None where it does not matter) and a constant."""
+    left, constant = pull_back(relaxed, start, owner, steps, trace=trace)
+    return left.get(relaxed.program.graph.input), constant
 
 
 def lower_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) -> Tensor:

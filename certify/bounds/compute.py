@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.alpha import optimised_lower_bound
-from certify.bounds.backward import DEFAULT_MEMORY, lower_bound, rows_per_chunk, tighten_backward
+from certify.bounds.backward import DEFAULT_MEMORY, at_input, lower_bound, pull_back, rows_per_chunk, tighten_backward
 from certify.bounds.forward import ForwardForms
 from certify.bounds.interval import Interval
 from certify.bounds.relaxed import Region, Relaxed, Tighten, refuse_nan, relax_network
@@ -52,19 +52,22 @@ def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor, memory: int) -> In
     alive = relaxed.program.graph.ancestors(node.name)
     affine = all(OPS[n.op].affine for n in relaxed.order if n.name in alive and n.inputs)
     if affine and relaxed.region.box is not relaxed.region:
-        return tighten_backward(relaxed, node, mask, memory)
+        return tighten_backward(relaxed, node, torch.ones_like(mask), memory)
     return relaxed.intervals[node.name]
 
 
 def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) -> Tensor:
-    total = torch.zeros(len(owner), dtype=relaxed.program.dtype, device=owner.device)
-    for name, rows in start.items():
+    """Interval arithmetic that counts the affine maps behind the last nonlinear nodes as part of the objective (arXiv 1810.12715)."""
+    left, constant = pull_back(relaxed, start, owner, relaxed.steps, through=lambda node: OPS[node.op].affine)
+    total = first = at_input(relaxed, left.pop(relaxed.program.graph.input, None), constant, owner)
+    gamma = relaxed.rounding.gamma
+    for name, rows in left.items():
         l, u = relaxed.intervals[name]
         total = total + rows.minimise(l, u, owner)
         if relaxed.rounding.active:
             scale = torch.maximum(l.abs(), u.abs())
-            total = total - relaxed.rounding.gamma(scale[0].numel() + 4, scale.dtype) * rows.magnitude(scale, owner)
-    return total
+            total = total - gamma(scale[0].numel() + 4 + len(left), scale.dtype) * rows.magnitude(scale, owner)
+    return total - gamma(len(left), first.dtype) * first.abs() if relaxed.rounding.active else total
 
 
 METHODS: Mapping[str, Method] = {
@@ -133,6 +136,8 @@ def compute_bounds(
     """
     target = program.graph.node(node or program.graph.output)
     relaxed = relax(program, region, method, target=target.name, rounding=rounding, memory=memory)
+    if objective is None and METHODS[method].bound is _interval_bound:
+        return relaxed.intervals[target.name]
     rows, shape = (_unit_objective if objective is None else _objective)(relaxed, target, objective)
     both = bound_rows(relaxed, rows, method, target=target.name, memory=memory)
     lower, negated = both.chunk(2)

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     started = time.perf_counter()
     data = load_data(arguments.data, arguments.max)
     model = load_model(arguments, tuple(data.x.shape[1:]))
-    domain = tuple(arguments.domain or data.domain)
+    domain = arguments.domain or data.domain
     options = {name: getattr(arguments, name) for name in ("batch", "seed", "device")}
     rows = [evaluate(model, data, Threat(eps, arguments.norm, domain), arguments.method, **options) for eps in arguments.eps]
     print(table(header(arguments.method), [cells(row) for row in rows]))

@@ -31,18 +31,16 @@ def main(argv: Sequence[str]) -> int:
     objective = None if arguments.objective is None else load_point(arguments.objective)
 
     import certify
+    from certify.bounds.rounding import OUTWARD
 
-    lower, upper = certify.bounds(model, _on(region, arguments.device), arguments.method, objective, node=arguments.node)
-    lower, upper = (end.detach().cpu().numpy() for end in (lower, upper))
+    region = region.map(lambda tensor: tensor.to(arguments.device))
+    ends = certify.bounds(model, region, arguments.method, objective, node=arguments.node, rounding=OUTWARD)
+    lower, upper = (end.detach().cpu().numpy() for end in ends)
     if arguments.json:
         print(run_record(arguments, model_files(arguments), started, lower=lower, upper=upper))
     else:
         _print_table(lower, upper)
     return 0
-
-
-def _on(region, device: str):  # type: ignore[no-untyped-def]
-    return region.map(lambda tensor: tensor.to(device))
 
 
 def _print_table(lower: np.ndarray, upper: np.ndarray) -> None:

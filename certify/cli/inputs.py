@@ -87,7 +87,7 @@ def _ball(arguments: argparse.Namespace, model: Model) -> LpBall:
         raise ValueError("--around needs --eps, the radius, such as --eps 2/255")
     center = model.to_input(torch.as_tensor(load_point(arguments.around), dtype=torch.float64)[None])
     domain = None if arguments.domain is None else (round_down(arguments.domain[0]), round_up(arguments.domain[1]))
-    return LpBall(center, round_up(arguments.eps), arguments.norm, domain)
+    return LpBall(center, torch.tensor(round_up(arguments.eps), dtype=torch.float64), arguments.norm, domain)
 
 
 def is_property(path: str) -> bool:

@@ -73,6 +73,6 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"error: {error.filename or 'system'}: {error.strerror}"
     said = " ".join(str(error).split())
-    if isinstance(error, ValueError):
+    if isinstance(error, ValueError | OSError):
         return f"error: {said}"
     return f"internal error: {type(error).__name__}: {said}; please report it with what the same command prints after --debug"

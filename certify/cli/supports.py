@@ -13,19 +13,25 @@ EXAMPLES = """\
 
 
 def _onnx_operators() -> Sequence[str]:
-    from certify.io.onnx import HANDLERS
+    from certify.io.onnx.table import HANDLERS
 
     return sorted(HANDLERS)
 
 
 def _opset_versions() -> Sequence[str]:
-    from certify.io.onnx import OPSETS
+    from certify.io.onnx.importer import OPSETS
 
     return str(OPSETS[0]), str(OPSETS[-1])
 
 
+def _vnnlib_versions() -> Sequence[str]:
+    from certify.io.vnnlib import VERSIONS
+
+    return VERSIONS[0], VERSIONS[-1]
+
+
 CAPABILITIES: Mapping[str, tuple[str, Callable[[], Sequence[str]]]] = {
-    "vnnlib-versions": ("oldest and newest VNN-LIB version", lambda: ("1.0", "2.0")),
+    "vnnlib-versions": ("oldest and newest VNN-LIB version", _vnnlib_versions),
     "onnx-opset-versions": ("oldest and newest ONNX opset", _opset_versions),
     # Bounds hold in real arithmetic on the stored weights, not for one rounding of one runtime: the standard calls this "real".
     "onnx-element-types": ("element types for which an analysis is sound", lambda: ("real",)),

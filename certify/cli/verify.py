@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from certify.io.witness import Question, Witness
     from certify.model import Model
     from certify.search.result import Result
-    from certify.specification import Specification
+    from certify.specification import Robustness, Specification
 
 EXAMPLES = """\
   certify verify model.onnx property.vnnlib --timeout 60
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
 
     point = load_point(arguments.around) if arguments.around else None
     model = load_model(arguments, None if point is None else point.shape)
-    specification = _property(arguments) if point is None else _robustness(arguments, model, point)
+    specification: Specification | Robustness = _property(arguments) if point is None else _robustness(arguments, model, point)
     result = certify.verify(
         model,
         specification,
@@ -72,7 +72,8 @@ def _sort_files(arguments: argparse.Namespace) -> argparse.Namespace:
         raise ValueError(f"more than one model: {', '.join(models)}; a property file ends in .vnnlib or .vnnlib.gz")
     if len(properties) + (arguments.around is not None) != 1:
         raise ValueError("name exactly one property: a file ending in .vnnlib or .vnnlib.gz, or --around X.npy --eps E")
-    return argparse.Namespace(**vars(arguments), model=next(iter(models), None), property=next(iter(properties), None))
+    named = {"model": next(iter(models), None), "property": next(iter(properties), None)}
+    return argparse.Namespace(**{name: value for name, value in vars(arguments).items() if name != "files"} | named)
 
 
 def _network_file(entry: str) -> str:
@@ -94,19 +95,23 @@ def _property(arguments: argparse.Namespace) -> Specification:
     return specification
 
 
-def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Question:
+def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Robustness:
     """That the label is the model's answer in the whole ball around the point."""
     import certify
 
     if arguments.eps is None:
         raise ValueError("--around needs --eps, the radius, such as --eps 2/255")
-    label = arguments.label
-    if label is None:
-        import torch
-
-        label = int(model(torch.as_tensor(point)[None]).argmax())
+    label = _answer(model, point) if arguments.label is None else arguments.label
+    question = certify.robust(point, label, eps=arguments.eps, p=arguments.norm, domain=arguments.domain)
+    if arguments.label is None:
         print(f"label {label}: the model's own answer; --label sets another", file=sys.stderr)
-    return certify.robust(point, label, eps=arguments.eps, p=arguments.norm, domain=arguments.domain)
+    return question
+
+
+def _answer(model: Model, point: np.ndarray) -> int:
+    import torch
+
+    return int(model(torch.as_tensor(point)[None]).argmax())
 
 
 def _write(arguments: argparse.Namespace, started: float, specification: Question, result: Result) -> None:

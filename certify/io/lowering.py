@@ -86,6 +86,14 @@ def _with_constant(builder: GraphBuilder, op: str, x: str, role: str, value: Con
     return builder.add(op, [broadcast(builder, x, shape, f"{source}.broadcast")], {role: name}, source=source)
 
 
+def constant_node(builder: GraphBuilder, x: str, value: Constant, source: str) -> str:
+    """A constant as a node, 0 * x + value: for operations whose other operands depend on the network's input, as x does."""
+    name = constant(builder, value, f"{source}.value")
+    shape = builder.constant_shape(name)
+    zero = scale(builder, take(builder, x, np.zeros(shape, np.int64), f"{source}.take"), 0.0, f"{source}.zero")
+    return shift(builder, zero, name, source)
+
+
 def negate(builder: GraphBuilder, x: str, source: str) -> str:
     """-x"""
     return scale(builder, x, -1.0, source)

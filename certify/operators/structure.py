@@ -36,13 +36,13 @@ def _permute_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> t
 
 def _take(x: Tensor, node: Node, params: Params) -> Tensor:
     index = params["index"]
-    return x.flatten(1).index_select(1, index.flatten()).reshape(x.shape[0], *index.shape)
+    return x.reshape(x.shape[0], -1).index_select(1, index.flatten()).reshape(x.shape[0], *index.shape)
 
 
 def _take_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:
     """Scatter-add: an element of x that was read k times gathers k coefficients."""
     count = prod(shapes[0])
-    back = rows.new_zeros(rows.shape[0], count).index_add(1, params["index"].flatten(), rows.flatten(1))
+    back = rows.new_zeros(rows.shape[0], count).index_add(1, params["index"].flatten(), rows.reshape(rows.shape[0], -1))
     return (back.reshape(rows.shape[0], *shapes[0]),)
 
 

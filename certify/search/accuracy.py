@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import inf
 
 import torch
@@ -29,12 +30,12 @@ class Threat:
 
     eps: str | float | Fraction
     p: float = inf
-    domain: tuple[str | float | Fraction, str | float | Fraction] | None = (0, 1)
+    domain: Sequence[str | float | Fraction] | None = (0, 1)
 
     def region(self, x: Tensor) -> LpBall:
         """What an adversary can choose from, for every row of x: rounded outward, in the dtype of float64 inputs."""
         domain = None if self.domain is None else (round_down(rational(self.domain[0])), round_up(rational(self.domain[1])))
-        return LpBall(x, round_up(rational(self.eps)), self.p, domain)
+        return LpBall(x, torch.tensor(round_up(rational(self.eps)), dtype=torch.float64), self.p, domain)
 
 
 @dataclass(frozen=True)
@@ -90,22 +91,19 @@ def _evaluate_batch(model: Model, x: Tensor, labels: Tensor, threat: Threat, met
         seconds[step] = time.perf_counter() - started
         return result
 
-    attacked = narrowed("attack", clean, lambda region, rows: _withstands(model, region, rows, seed))
-    certified = {
-        method: narrowed(method, attacked, lambda region, rows, method=method: _proved(model, region, rows, method))
-        for method in methods
-    }
+    attacked = narrowed("attack", clean, partial(_withstands, model, seed))
+    certified = {method: narrowed(method, attacked, partial(_proved, model, method)) for method in methods}
     return BatchOutcome(outputs.argmax(-1), clean, attacked, certified, seconds)
 
 
-def _withstands(model: Model, region: LpBall, rows: Tensor, seed: int) -> Tensor:
+def _withstands(model: Model, seed: int, region: LpBall, rows: Tensor) -> Tensor:
     points = pgd(model, region, rows, seed=seed)
     with torch.no_grad():
         margins = torch.einsum("brk,bk->br", rows, model(points))
     return (margins > 0).all(1)
 
 
-def _proved(model: Model, region: LpBall, rows: Tensor, method: str) -> Tensor:
+def _proved(model: Model, method: str, region: LpBall, rows: Tensor) -> Tensor:
     program = model.program(region.center.dtype, region.center.device)
     lower, _ = compute_bounds(program, region, method, rows, rounding=OUTWARD)
     return (lower > 0).all(1)

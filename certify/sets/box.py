@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,11 +30,13 @@ def check_finite(name: str, tensor: Tensor) -> None:
 class Box:
     """The points x with lower <= x <= upper, one box per batch element: tensors or arrays of shape (batch, *input).
 
-    Zero width is allowed in any coordinate. NaN, infinite and reversed bounds are a ValueError.
+    Zero width is allowed in any coordinate. NaN, infinite and reversed bounds are a ValueError. `arrays` says that it was made from
+    arrays, so that what is computed from it should be arrays too.
     """
 
     lower: Tensor
     upper: Tensor
+    arrays: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         lower = as_tensor(self.lower)
@@ -48,6 +51,7 @@ class Box:
             raise ValueError(
                 f"box: lower > upper in {reversed_} entries, first at {list(index)} ({lower[index]:g} > {upper[index]:g})"
             )
+        object.__setattr__(self, "arrays", isinstance(self.lower, np.ndarray))
         object.__setattr__(self, "lower", lower)
         object.__setattr__(self, "upper", upper)
 

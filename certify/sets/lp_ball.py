@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,14 +17,16 @@ from certify.sets.box import Box, as_tensor, check_finite
 class LpBall:
     """The points x with ||x - center||_p <= eps inside `domain`, one per batch element: center is (batch, *input).
 
-    p is 1, 2 or infinity; eps is one number or one per batch element; domain is (low, high), numbers or tensors that broadcast against
-    center, or None. The centre must lie in the domain. The bounding box is rounded outward.
+    p is 1, 2 or infinity; eps is one number or one per batch element; domain is (low, high), numbers or tensors that broadcast
+    against center, or None. The centre must lie in the domain. The bounding box is rounded outward. `arrays` says that the ball was
+    made from arrays, so that what is computed from it should be arrays too.
     """
 
     center: Tensor
     eps: Tensor
     p: float = inf
     domain: tuple[Any, Any] | None = None
+    arrays: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         center = as_tensor(self.center)
@@ -42,6 +45,7 @@ class LpBall:
         low, high = (as_tensor(v, like=center).expand_as(center) for v in (low, high))
         if bool((center < low).any() | (center > high).any() | torch.isnan(low).any() | torch.isnan(high).any()):
             raise ValueError("LpBall: the centre does not lie in the domain; check the scaling of the data")
+        object.__setattr__(self, "arrays", isinstance(self.center, np.ndarray))
         for name, value in (("center", center), ("eps", eps), ("p", p), ("domain", (low, high))):
             object.__setattr__(self, name, value)
 

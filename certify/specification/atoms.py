@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import reduce
 from math import gcd, lcm
 from typing import Any
 
@@ -45,7 +44,7 @@ def atom(outputs: Mapping[int, Fraction], inputs: Mapping[int, Fraction], rhs: F
     coefficients = [c for _, c in (*out, *in_)]
     if all(abs(c) == 1 for c in coefficients):
         return Atom(out, in_, rhs, strict)
-    factor = Fraction(lcm(*(c.denominator for c in coefficients)), reduce(gcd, (c.numerator for c in coefficients)))
+    factor = Fraction(lcm(*(c.denominator for c in coefficients)), gcd(*(c.numerator for c in coefficients)))
     out, in_ = (tuple((i, c * factor) for i, c in terms) for terms in (out, in_))
     return Atom(out, in_, rhs * factor, strict)
 

@@ -134,7 +134,8 @@ class Ball:
         lower, upper = self.domain.inward(np.float32)
         if (lower > upper).any():
             return -1.0
-        moved = float(np.linalg.norm(self._attack_center() - self.center, int(self.p))) * (1 + 1e-9)
+        offset = self._attack_center() - self.center
+        moved = float(np.linalg.norm(offset, int(self.p))) * (1 + 1e-9) + 1e-100 * bool(offset.any())  # squares underflow
         left = round_down(self.eps) - moved
         return float(np.nextafter(np.float32(left), np.float32(-1.0))) if left > 0 else left
 

@@ -21,12 +21,14 @@ from certify.specification.specification import Clause, Shape, Specification, fl
 class Robustness:
     """Unsafe: on some input of the set, a target class scores at least as high as `label`.
 
-    A specification that waits for a network to say how many classes there are; `targets` None stands for all others.
+    A specification that waits for a network to say how many classes there are; `targets` None stands for all others. `shape` is
+    that of the point as it was given.
     """
 
     inputs: Boxes | Ball
     label: int
     targets: tuple[int, ...] | None = None
+    shape: Shape = ()
 
     def bind(self, input_shape: Shape, output_shape: Shape) -> Specification:
         """The specification for a network of these shapes: one clause y_label - y_target <= 0 for every target."""
@@ -69,7 +71,7 @@ def robust(
     if not allowed.contains(0, flat):
         raise ValueError("the point does not lie in the domain; check the scaling of the data")
     inputs = _cube(flat, radius, allowed) if float(p) == inf else Ball(flat, radius, float(p), allowed)
-    return Robustness(inputs, int(label), None if targets is None else tuple(int(t) for t in targets))
+    return Robustness(inputs, int(label), None if targets is None else tuple(int(t) for t in targets), center.shape)
 
 
 def rational(number: str | float | Fraction) -> Fraction:

@@ -43,6 +43,7 @@ def test_every_command_explains_itself_with_examples(command: str, capsys: pytes
     ("error", "line"),
     [
         (ValueError("lower > upper\nin 3 entries"), "certify: error: lower > upper in 3 entries"),
+        (FileNotFoundError("x.onnx: no such file"), "certify: error: x.onnx: no such file"),
         (FileNotFoundError(2, "No such file or directory", "x.onnx"), "certify: error: x.onnx: No such file or directory"),
     ],
 )

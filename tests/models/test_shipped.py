@@ -66,7 +66,7 @@ def test_the_card_states_the_clean_accuracy_of_the_file(card):
 def test_the_card_states_the_certified_accuracy_of_the_file(card, method):
     model, (x, y) = certify.load(card.with_suffix(".onnx")), images(card.stem)
     for eps, stated in certified_column(card, method).items():
-        proved = torch.cat([outcome.certified[method] for outcome in evaluate(model, x, y, Threat(float(eps)), [method])])
+        proved = torch.cat([outcome.certified[method] for outcome in evaluate(model, x, y, Threat(eps), [method])])
         assert f"{100 * float(proved.double().mean()):.1f}" == stated
 
 

@@ -1,0 +1,126 @@
+"""The library's main questions: bounds of a network over a set, and the verdict on a specification."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from certify.bounds.backward import DEFAULT_MEMORY
+from certify.bounds.compute import compute_bounds
+from certify.bounds.rounding import NEAREST, Rounding
+from certify.graph import GraphError
+from certify.io.torch import compile, refuse_training_statistics
+from certify.model import Model
+from certify.search.result import Result
+from certify.search.verify import verify as search
+from certify.sets import Box, LpBall
+from certify.specification import Robustness, Specification
+
+Array = np.ndarray
+
+
+def bounds(
+    model: Model | nn.Module,
+    region: Box | LpBall,
+    method: str = "crown",
+    objective: Tensor | Array | None = None,
+    *,
+    node: str | None = None,
+    rounding: Rounding = NEAREST,
+    memory: int = DEFAULT_MEMORY,
+) -> tuple[Any, Any]:
+    """lower <= f(x) <= upper for every x of the set: of the outputs, of linear objectives of them, or of a node inside.
+
+    | argument | |
+    |---|---|
+    | model | from `load` or `compile`; or a module, captured when it is first seen and again whenever it has changed |
+    | region | (batch, *input); its dtype and device are those of the computation |
+    | method | "ibp", "crown-ibp", "crown", "forward" or "alpha-crown" |
+    | objective | rows (specs, outputs) or (batch, specs, outputs) of linear functions of the outputs (or of the node) |
+    | node | a node's name, as `certify inspect` lists them; its elements are bounded in place of the outputs |
+    | rounding | `NEAREST`: bounds up to rounding, for training; `OUTWARD`: they hold in real arithmetic |
+    | memory | bytes that rows of coefficients may take; more are bounded in chunks |
+
+    Returns (batch, *output), or (batch, specs) with an objective: tensors, differentiable in weights and region (`alpha-crown`
+    excepted), or arrays where the region was made from arrays. ValueError where shapes do not fit or a bound is NaN.
+    """
+    box = region.box
+    engine = _as_model(model, box.lower)
+    program = engine.program(box.lower.dtype, box.lower.device)
+    rows = None if objective is None else torch.as_tensor(objective).to(box.lower)
+    lower, upper = compute_bounds(program, region.map(engine.to_input), method, rows, node=node, rounding=rounding, memory=memory)
+    if objective is None and node is None:
+        lower, upper = engine.from_output(lower), engine.from_output(upper)
+    return (lower.detach().cpu().numpy(), upper.detach().cpu().numpy()) if region.arrays else (lower, upper)
+
+
+def verify(
+    model: Model | nn.Module,
+    spec: Specification | Robustness,
+    timeout: float | None = 60.0,
+    *,
+    method: str = "auto",
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    example: Tensor | None = None,
+) -> Result:
+    """The verdict on a specification from `read_vnnlib` or `robust`; "unsat" is a proof (see `certify.search.result.Result`).
+
+    `timeout` is in seconds, None for none. A module is captured for an input of the shape that the specification has, or of that of
+    `example`, which has a batch axis in front; the time for it does not count. ValueError where the two do not fit.
+    """
+    engine = model if isinstance(model, Model) else _capture(model, spec, example)
+    return search(engine, spec, timeout=timeout, method=method, device=device, seed=seed)
+
+
+# --- modules as models -----------------------------------------------------------------------------------------------------
+
+
+def _capture(module: nn.Module, spec: Specification | Robustness, example: Tensor | None) -> Model:
+    """The module as a model; a specification's shape may have the batch axis in front or not."""
+    if example is not None:
+        return compile(module, example)
+    shape = spec.shape if isinstance(spec, Robustness) else spec.declaration.input.shape
+    if shape[:1] != (1,):
+        return compile(module, torch.zeros(1, *shape))
+    try:
+        return compile(module, torch.zeros(shape))
+    except GraphError:
+        return compile(module, torch.zeros(1, *shape))
+
+
+_CAPTURED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], Model]] = WeakKeyDictionary()
+"""What was captured of each living module, by the shape of one input. The models in it do not refer to their module."""
+
+
+def _as_model(model: Model | nn.Module, x: Tensor) -> Model:
+    """The model itself, or a module's, captured before if it still computes what the module computes; x is (batch, *input)."""
+    if isinstance(model, Model):
+        return model
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"expected a model or a torch.nn.Module, got {type(model).__name__}; certify.load reads files")
+    captured = _CAPTURED.setdefault(model, {})
+    shape = tuple(x.shape[1:])
+    known = captured.get(shape)
+    if known is None or not _is_current(known, model, x.detach()[:1]):
+        captured[shape] = replace(compile(model, x.detach()[:1]), reference=None)
+    return captured[shape]
+
+
+def _is_current(known: Model, module: nn.Module, x: Tensor) -> bool:
+    """Whether the constants are still the module's own tensors, and both give the same output at x: cheap, for loops."""
+    refuse_training_statistics(module)
+    own = {id(tensor) for tensor in chain(module.parameters(), module.buffers())}
+    if any(id(value) not in own for value in known.graph.constants.values() if isinstance(value, Tensor)):
+        return False
+    with torch.no_grad():
+        x = x.to(next(chain(module.parameters(), module.buffers()), x))
+        expected, found = module(x), known(x)
+    allowed = 4096 * torch.finfo(expected.dtype).eps * expected.abs().max()
+    return expected.shape == found.shape and bool(((expected - found).abs() <= allowed).all())

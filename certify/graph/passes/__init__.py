@@ -1,0 +1,42 @@
+"""Normalisation: passes that turn a graph into an equal one that bounds better and faster, one per file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from certify.graph.graph import Graph
+from certify.graph.passes.fold_affine import fold_affine
+from certify.graph.passes.fuse_gates import fuse_gates
+from certify.graph.passes.fuse_powers import fuse_powers
+from certify.graph.passes.fuse_softplus import fuse_softplus
+from certify.graph.passes.merge_constants import merge_constants
+from certify.graph.passes.merge_layers import merge_layers
+from certify.graph.passes.merge_moves import merge_moves
+from certify.graph.passes.merge_padding import merge_padding
+
+Pass = Callable[[Graph], Graph]
+
+# Products are recognised before constants move into layers, where they would no longer be seen.
+FUSIONS: Sequence[Pass] = (merge_constants, fuse_powers, fuse_gates, fuse_softplus)
+MERGERS: Sequence[Pass] = (merge_constants, merge_moves, merge_padding, fold_affine, merge_layers)
+
+
+def normalise(graph: Graph) -> Graph:
+    """The same function of the same input and output, rewritten until no pass finds anything more to do.
+
+    Constants that passes compute are float64 (see `fold_affine`); those of a live module stay live, as derived constants.
+    """
+    return _until_stable(_until_stable(graph, FUSIONS), MERGERS)
+
+
+def _until_stable(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    """Every pass that changes something removes or replaces nodes for good, so this ends."""
+    while True:
+        before = graph
+        for run in passes:
+            graph = run(graph)
+        if graph is before:
+            return graph
+
+
+__all__ = ["normalise"]

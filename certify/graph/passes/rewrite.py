@@ -1,0 +1,153 @@
+"""What the passes share: a graph under revision, and the sweep that applies a rule to each of its nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from certify.graph.graph import Derived, Graph, Node, Shape
+
+
+class Draft:
+    """A graph under revision. What a rule replaces keeps its name, so that readers, the output and messages stay valid."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._nodes = {node.name: [node] for node in graph.nodes}
+        self._current = {node.name: node for node in graph.nodes}
+        self._constants = dict(graph.constants)
+        self._derived = list(graph.derived)
+        self._shapes: dict[str, Shape] = {}
+        self._forwarded: dict[str, str] = {}
+        self._readers = Counter(name for node in graph.nodes for name in node.inputs)
+        self._readers[graph.output] += 1
+        self.changed = False
+
+    # --- reading ---
+
+    def node(self, name: str) -> Node:
+        """The node of that name as it is now."""
+        return self._current[name]
+
+    def producer(self, node: Node, index: int = 0) -> Node:
+        """The node that an input of `node` is read from."""
+        return self._current[node.inputs[index]]
+
+    def alive(self, name: str) -> bool:
+        """Whether the node is still there and something reads it."""
+        return name in self._current and self._readers[name] > 0
+
+    def private(self, name: str) -> bool:
+        """Whether exactly one input of one node reads the node, so that it may be merged into its reader."""
+        return self._readers[name] == 1
+
+    def array(self, name: str) -> np.ndarray | None:
+        """The constant of that name if it is fixed; None where it is a live parameter or derived from one."""
+        value = self._constants.get(name)
+        return value if isinstance(value, np.ndarray) else None
+
+    def scalar(self, name: str) -> float | None:
+        """The one value of a fixed constant whose elements are all equal, else None."""
+        value = self.array(name)
+        if value is None or value.size == 0 or np.ptp(value) != 0:
+            return None
+        return float(value.flat[0])
+
+    def shape(self, name: str) -> Shape:
+        """Shape of a constant, be it stored or derived."""
+        if name not in self._shapes:
+            self._shapes[name] = tuple(int(n) for n in self.value(name).shape)
+        return self._shapes[name]
+
+    def value(self, name: str) -> Any:
+        """A constant's present value: of a derived one, computed from those it depends on."""
+        if name in self._constants:
+            return self._constants[name]
+        (entry,) = (entry for entry in self._derived if entry.name == name)
+        return entry.function(*(self.value(i) for i in entry.inputs))
+
+    # --- writing ---
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        """Stores a constant under a name made unique, and returns that name."""
+        name = self._unique(name)
+        self._constants[name] = value
+        return name
+
+    def combine(self, name: str, function: Callable[..., Any], *inputs: str) -> str:
+        """The constant `function(*inputs)`: computed now, in float64, if all inputs are fixed; else derived, and so still live."""
+        arrays = [self.array(i) for i in inputs]
+        fixed = [array.astype(np.float64) for array in arrays if array is not None]
+        if len(fixed) == len(inputs):
+            return self.constant(name, np.asarray(function(*fixed)))
+        name = self._unique(name)
+        self._derived.append(Derived(name, function, inputs))
+        return name
+
+    def replace(self, name: str, *nodes: Node) -> None:
+        """Puts `nodes` in the place of a node; the last of them takes its name, the others get names made unique and may be read by
+        those after them under the names they came with."""
+        renamed: dict[str, str] = {}
+        out = []
+        for node in nodes:
+            unique = name if node is nodes[-1] else self._unique(node.name)
+            renamed[node.name] = unique
+            out.append(replace(node, name=unique, inputs=tuple(renamed.get(i, i) for i in node.inputs)))
+        for node in out:
+            self._readers.update(node.inputs)
+        released = self._current[name].inputs
+        self._nodes[name] = [*self._nodes[name][:-1], *out]
+        self._current.update({node.name: node for node in out})
+        self._release(released)
+        self.changed = True
+
+    def forward(self, name: str) -> None:
+        """Drops a node of one input: what reads it reads its input instead."""
+        (source,) = self._current[name].inputs
+        for reader in [node for node in self._current.values() if name in node.inputs]:
+            self._current[reader.name] = replace(reader, inputs=tuple(source if i == name else i for i in reader.inputs))
+        self._readers[source] += self._readers.pop(name) - 1
+        self._forwarded[name] = source
+        del self._current[name]
+        self.changed = True
+
+    def graph(self) -> Graph:
+        """The revised graph, without what its output no longer depends on."""
+        output = self._graph.output
+        while output in self._forwarded:
+            output = self._forwarded[output]
+        order = [self._current[node.name] for group in self._nodes.values() for node in group if node.name in self._current]
+        return replace(
+            self._graph, nodes=tuple(order), constants=self._constants, derived=tuple(self._derived), output=output
+        ).pruned()
+
+    def _release(self, names: Sequence[str]) -> None:
+        """Takes note that a node no longer reads these; what nothing reads any more releases its own inputs."""
+        for name in names:
+            self._readers[name] -= 1
+            if self._readers[name] == 0 and name != self._graph.input:
+                self._release(self._current.pop(name).inputs)
+
+    def _unique(self, name: str) -> str:
+        taken = self._current.keys() | self._nodes.keys() | self._constants.keys() | {entry.name for entry in self._derived}
+        candidate, count = name, 1
+        while candidate in taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        return candidate
+
+
+Rule = Callable[[Draft, Node], None]
+
+
+def sweep(graph: Graph, rule: Rule) -> Graph:
+    """Applies a rule to every node, in topological order; returns the very same graph where the rule changed nothing."""
+    draft = Draft(graph)
+    for node in graph.nodes:
+        if draft.alive(node.name):
+            rule(draft, draft.node(node.name))
+    return draft.graph() if draft.changed else graph

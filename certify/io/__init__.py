@@ -1,0 +1,1 @@
+"""Front ends: what reads models, properties, weights and data."""

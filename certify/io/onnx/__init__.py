@@ -1,0 +1,58 @@
+"""The ONNX front end: opsets 8 to 23, one input, one output, plain or gzipped."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnx import ModelProto
+
+from certify.graph import Graph
+from certify.graph.passes import normalise
+from certify.io.onnx.importer import import_model
+from certify.io.onnx.read import Source, read_model
+
+if TYPE_CHECKING:
+    from certify.model import Model
+
+__all__ = ["load_onnx", "read_onnx"]
+
+
+def read_onnx(source: Source) -> Graph:
+    """The normalised graph of an ONNX model (path, bytes or `ModelProto`), not yet compared with onnxruntime. Imports no torch.
+
+    A missing file is a `FileNotFoundError`; whatever cannot be read or represented a `GraphError` of one line.
+    """
+    return _graph(read_model(source))
+
+
+def load_onnx(source: Source) -> Model:
+    """The model in an ONNX file (path, bytes or `ModelProto`), held against onnxruntime at random points.
+
+    A missing file is a `FileNotFoundError`; whatever cannot be read or represented, or differs, a `GraphError` of one line.
+    """
+    from certify.io.onnx.runtime import compare, open_reference
+    from certify.model import Model
+
+    original = read_model(source)
+    graph = _graph(original)
+    reference = open_reference(original, graph)
+    compare(graph, reference)
+    return Model(graph, name=_name(source), reference=reference)
+
+
+def _graph(model: ModelProto) -> Graph:
+    """The normalised graph. Weights are views of the file until it is known which are kept: those are copied, in memory order."""
+    graph = normalise(import_model(model))
+    kept = {name: array if array.flags.writeable else array.copy(order="K") for name, array in graph.constants.items()}
+    return replace(graph, constants=kept)
+
+
+def _name(source: Source) -> str:
+    """The file's name without its endings, or the graph's own."""
+    if isinstance(source, (str, os.PathLike)):
+        return re.sub(r"\.onnx(\.gz)?$", "", Path(source).name, flags=re.IGNORECASE)
+    return (source.graph.name if isinstance(source, ModelProto) else "") or "model"

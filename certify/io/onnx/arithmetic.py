@@ -1,0 +1,116 @@
+"""Sums, differences, products, quotients, minima and maxima, of variables and constants in any mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import reduce as fold
+
+import numpy as np
+
+from certify.graph import GraphBuilder
+from certify.io import lowering
+from certify.io.onnx.call import Array, Call, Handler
+
+Emit = Callable[..., str]
+
+
+def _binary(both: Emit, constant_right: Emit, constant_left: Emit) -> Handler:
+    """An operator of two inputs, each of the three cases emitted by a function `(builder, x, y, source)`, the variable first."""
+
+    def handle(call: Call) -> str:
+        left, right = call.value(0), call.value(1)
+        if isinstance(left, str) and isinstance(right, str):
+            return both(call.builder, left, right, call.name)
+        if isinstance(left, str):
+            return constant_right(call.builder, left, _finite(call, call.required(1)), call.name)
+        return constant_left(call.builder, call.variable(1), _finite(call, call.required(0)), call.name)
+
+    return handle
+
+
+def _finite(call: Call, array: Array) -> Array:
+    if not np.isfinite(array).all():
+        raise call.error("its constant holds NaN or infinite entries")
+    return array
+
+
+def _combine(op: str) -> Emit:
+    return lambda builder, x, y, source: lowering.combine(builder, op, x, y, source)
+
+
+def _subtract_constant(builder: GraphBuilder, x: str, offset: Array, source: str) -> str:
+    return lowering.shift(builder, x, -offset, source)
+
+
+def _subtract_from_constant(builder: GraphBuilder, x: str, offset: Array, source: str) -> str:
+    return lowering.shift(builder, lowering.negate(builder, x, f"{source}.negated"), offset, source)
+
+
+def _divide_by_constant(builder: GraphBuilder, x: str, divisor: Array, source: str) -> str:
+    if not divisor.all():
+        raise ValueError("divides by a constant that holds zeros")
+    return lowering.scale(builder, x, 1.0 / divisor.astype(np.float64), source)
+
+
+def _divide_constant(builder: GraphBuilder, x: str, dividend: Array, source: str) -> str:
+    inverse = builder.add("reciprocal", [x], source=f"{source}.reciprocal")
+    return lowering.scale(builder, inverse, dividend, source)
+
+
+_add = _binary(_combine("add"), lowering.shift, lowering.shift)
+_mul = _binary(_combine("mul"), lowering.scale, lowering.scale)
+_sub = _binary(_combine("sub"), _subtract_constant, _subtract_from_constant)
+_div = _binary(lowering.divide, _divide_by_constant, _divide_constant)
+
+
+def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Array, Array], Array]) -> Handler:
+    """A commutative operator of any number of inputs: the variables are combined, then the one constant that the others make."""
+
+    def handle(call: Call) -> str:
+        variables = [value for value in call.inputs if isinstance(value, str)]
+        constants = [_finite(call, value) for value in call.inputs if isinstance(value, np.ndarray)]
+        x = fold(lambda left, right: both(call.builder, left, right, call.name), variables)
+        return with_constant(call.builder, x, fold(merge, constants), call.name) if constants else x
+
+    return handle
+
+
+_sum = _variadic(_combine("add"), lowering.shift, np.add)
+
+
+def _mean(call: Call) -> str:
+    return call.emit("scale", _sum(call), {"factor": np.array(1.0 / len(call.inputs))})  # type: ignore[arg-type]
+
+
+def _neg(call: Call) -> str:
+    return lowering.negate(call.builder, call.variable(), call.name)
+
+
+def _where(call: Call) -> str:
+    """condition * x + (1 - condition) * y, for a constant condition."""
+    chosen = call.required(0).astype(bool)
+    total: str | None = None
+    rest = np.zeros(())
+    for index, mask in ((1, chosen), (2, ~chosen)):
+        if not call.is_variable(index):
+            rest = rest + np.where(mask, _finite(call, call.required(index)), 0.0)
+            continue
+        part = lowering.scale(call.builder, call.variable(index), mask.astype(np.float32), call.name)
+        total = part if total is None else lowering.combine(call.builder, "add", total, part, call.name)
+    if total is None:
+        raise call.error("neither branch depends on the network's input, but the condition does")
+    return lowering.shift(call.builder, total, rest, call.name)
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "Add": _add,
+    "Sub": _sub,
+    "Mul": _mul,
+    "Div": _div,
+    "Neg": _neg,
+    "Sum": _sum,
+    "Mean": _mean,
+    "Max": _variadic(lowering.maximum, lowering.at_least, np.maximum),
+    "Min": _variadic(lowering.minimum, lowering.at_most, np.minimum),
+    "Where": _where,
+}

@@ -1,0 +1,94 @@
+"""One ONNX node on its way into the graph: what a handler sees and emits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, Union
+
+import numpy as np
+
+from certify.graph import GraphBuilder, GraphError, Shape
+from certify.io.lowering import take_index
+
+Array = np.ndarray
+Value: TypeAlias = Union[str, Array, None]  # noqa: UP007 -- evaluated at run time
+"""A tensor of the model: the name of a graph node, a constant, or None where an optional input is left out."""
+
+Outputs: TypeAlias = Union[Value, tuple[Value, ...]]  # noqa: UP007
+Handler = Callable[["Call"], Outputs]
+"""Emits what an ONNX node means and returns its outputs."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """An ONNX node with its inputs looked up. `evaluate` runs it on arrays, by the standard's reference implementation."""
+
+    op: str
+    name: str
+    opset: int
+    inputs: tuple[Value, ...]
+    attrs: Mapping[str, Any]
+    builder: GraphBuilder
+    evaluate: Callable[[Sequence[Array | None]], tuple[Array, ...]]
+
+    # --- inputs ---
+
+    def value(self, index: int) -> Value:
+        """An input, None where it is left out."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def variable(self, index: int = 0) -> str:
+        """The graph node of an input that has to depend on the network's input."""
+        value = self.value(index)
+        if not isinstance(value, str):
+            raise self.error(f"input {index} is {'missing' if value is None else 'a constant'}, which is not supported here")
+        return value
+
+    def constant(self, index: int) -> Array | None:
+        """The array of an input that has to be constant, None where it is left out."""
+        value = self.value(index)
+        if isinstance(value, str):
+            raise self.error(f"input {index} depends on the network's input; only a constant is supported here")
+        return value
+
+    def required(self, index: int) -> Array:
+        """The array of an input that has to be there and constant."""
+        value = self.constant(index)
+        if value is None:
+            raise self.error(f"input {index} is missing")
+        return value
+
+    def is_variable(self, index: int) -> bool:
+        """Whether an input depends on the network's input."""
+        return isinstance(self.value(index), str)
+
+    def shape(self, index: int = 0) -> Shape:
+        """Shape of an input that depends on the network's input."""
+        return self.builder.shape(self.variable(index))
+
+    def setting(self, attribute: str, index: int, default: Any = None) -> Any:
+        """What older opsets give as an attribute and newer ones as a constant input: a number, a list, or the default."""
+        value = self.constant(index)
+        return self.attrs.get(attribute, default) if value is None else value.tolist()
+
+    # --- outputs ---
+
+    def emit(self, op: str, inputs: str | Sequence[str], params: Mapping[str, Array] | None = None, **attrs: Any) -> str:
+        """Adds a canonical node, with arrays as its constants, and returns its name."""
+        constants = {role: self.builder.constant(f"{self.name}.{role}", array) for role, array in (params or {}).items()}
+        return self.builder.add(op, [inputs] if isinstance(inputs, str) else inputs, constants, attrs, source=self.name)
+
+    def on_stand_ins(self, fill: float = 0.0) -> tuple[Array, ...]:
+        """The node's outputs with one number in the place of all variables: the right shapes."""
+        return self.evaluate([np.full(self.builder.shape(v), fill, np.float32) if isinstance(v, str) else v for v in self.inputs])
+
+    def sources(self) -> list[Array]:
+        """For each output of a node that only moves elements of its first input: the flat positions that they came from."""
+        others = [self.constant(i) for i in range(1, len(self.inputs))]
+        positions = take_index(self.shape(), lambda index: index)
+        return [index.astype(np.int64) for index in self.evaluate([positions, *others])]
+
+    def error(self, reason: str) -> GraphError:
+        """The error that names this node."""
+        return GraphError(f"node {self.name} ({self.op}): {reason}")

@@ -1,0 +1,100 @@
+"""Products with constant matrices, and BatchNormalization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from certify.io import lowering
+from certify.io.onnx.call import Array, Call, Handler
+
+
+def _gemm(call: Call) -> str:
+    """alpha * A' @ B' + beta * C, one of A and B a constant."""
+    trans_a, trans_b = call.attrs.get("transA", 0), call.attrs.get("transB", 0)
+    alpha, beta = float(call.attrs.get("alpha", 1.0)), float(call.attrs.get("beta", 1.0))
+    _refuse_two_variables(call)
+    if call.is_variable(0):
+        x = _swapped(call, call.variable(0)) if trans_a else call.variable(0)
+        weight = call.required(1) if trans_b else call.required(1).T
+        y = _linear(call, x, _times(weight, alpha))
+    else:
+        x = call.variable(1) if trans_b else _swapped(call, call.variable(1))
+        weight = call.required(0).T if trans_a else call.required(0)
+        y = _swapped(call, _linear(call, x, _times(weight, alpha)))
+    if call.value(2) is None or beta == 0:
+        return y
+    if call.is_variable(2):
+        return lowering.combine(call.builder, "add", y, lowering.scale(call.builder, call.variable(2), beta, call.name), call.name)
+    return lowering.shift(call.builder, y, _times(call.required(2), beta), call.name)
+
+
+def _matmul(call: Call) -> str:
+    _refuse_two_variables(call)
+    return _matmul_right(call) if call.is_variable(0) else _matmul_left(call)
+
+
+def _matmul_right(call: Call) -> str:
+    """x @ constant. A vector is a matrix of one column (the constant) or of one row (x), and loses that axis again."""
+    x, weight = call.variable(0), call.required(1)
+    shape = call.builder.shape(x)
+    if weight.ndim == 1:
+        return lowering.reshape(call.builder, _linear(call, x, weight.reshape(1, -1)), shape[:-1], call.name)
+    if weight.ndim == 2:
+        return _linear(call, x, weight.T)
+    if len(shape) > 1:
+        return call.emit("matmul", x, {"weight": weight})
+    product = call.emit("matmul", lowering.reshape(call.builder, x, (1, *shape), call.name), {"weight": weight})
+    product_shape = call.builder.shape(product)
+    return lowering.reshape(call.builder, product, (*product_shape[:-2], product_shape[-1]), call.name)
+
+
+def _matmul_left(call: Call) -> str:
+    """constant @ x, as the transpose of x' @ constant'."""
+    weight, x = call.required(0), call.variable(1)
+    if len(call.builder.shape(x)) == 1:
+        x, columns = lowering.reshape(call.builder, x, (1, *call.builder.shape(x)), call.name), False
+    else:
+        x, columns = _swapped(call, x), True
+    rows = weight.ndim > 1
+    weight = weight if rows else weight.reshape(1, -1)
+    y = _linear(call, x, weight) if weight.ndim == 2 else call.emit("matmul", x, {"weight": np.swapaxes(weight, -1, -2)})
+    *batch, n, m = call.builder.shape(y)
+    shape = (*batch, *((m,) if rows else ()), *((n,) if columns else ()))
+    return lowering.reshape(call.builder, _swapped(call, y), shape, call.name)
+
+
+def _refuse_two_variables(call: Call) -> None:
+    if call.is_variable(0) and call.is_variable(1):
+        raise call.error(
+            "multiplies two tensors that both depend on the network's input; only products with a constant have a rule"
+        )
+
+
+def _linear(call: Call, x: str, weight: Array) -> str:
+    return call.emit("linear", x, {"weight": weight})
+
+
+def _swapped(call: Call, x: str) -> str:
+    """x with its last two axes swapped."""
+    rank = len(call.builder.shape(x))
+    return lowering.transpose(call.builder, x, (*range(rank - 2), rank - 1, rank - 2), call.name)
+
+
+def _times(array: Array, factor: float) -> Array:
+    """The product in float64, or the array as it is where the factor is one."""
+    return array if factor == 1 else array.astype(np.float64) * factor
+
+
+def _batch_normalization(call: Call) -> str:
+    if call.attrs.get("training_mode", 0):
+        raise call.error("is in training mode, where it depends on the whole batch; export the model in evaluation mode")
+    if call.attrs.get("spatial", 1) != 1:
+        raise call.error("has spatial=0, which is not supported")
+    gamma, beta, mean, variance = (call.builder.constant(f"{call.name}.{i}", call.required(i)) for i in range(1, 5))
+    epsilon = float(call.attrs.get("epsilon", 1e-5))
+    return lowering.batch_norm(call.builder, call.variable(), gamma, beta, mean, variance, epsilon, call.name)
+
+
+HANDLERS: Mapping[str, Handler] = {"Gemm": _gemm, "MatMul": _matmul, "BatchNormalization": _batch_normalization}

@@ -1,0 +1,110 @@
+"""Functions of one variable, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Any
+
+import numpy as np
+
+from certify.graph.shapes import broadcast as broadcast_shapes
+from certify.io.lowering import broadcast
+from certify.io.onnx.call import Call, Handler
+
+
+def _unary(op: str, **defaults: float) -> Handler:
+    """The canonical operator of one input, with the ONNX attributes of these names."""
+
+    def handle(call: Call) -> str:
+        attrs: dict[str, Any] = {name: float(call.attrs.get(name, value)) for name, value in defaults.items()}
+        return call.emit(op, call.variable(), **attrs)
+
+    return handle
+
+
+def _leaky_relu(call: Call) -> str:
+    return call.emit("leaky_relu", call.variable(), slope=float(call.attrs.get("alpha", 0.01)))
+
+
+def _prelu(call: Call) -> str:
+    slope = call.required(1)
+    x = broadcast(call.builder, call.variable(), broadcast_shapes(call.shape(), slope.shape), f"{call.name}.broadcast")
+    return call.emit("prelu", x, {"slope": slope})
+
+
+def _clip(call: Call) -> str:
+    low, high = (float(np.asarray(call.setting(name, i, d)).item()) for i, (name, d) in enumerate((("min", -inf), ("max", inf)), 1))
+    if not low <= high:
+        raise call.error(f"clips to the empty range from {low:g} to {high:g}")
+    return call.emit("clip", call.variable(), min=low, max=high)
+
+
+def _gelu(call: Call) -> str:
+    forms = {"none": "gelu", "tanh": "gelu_tanh"}
+    return call.emit(forms[call.attrs.get("approximate", "none")], call.variable())
+
+
+def _swish(call: Call) -> str:
+    """x * sigmoid(alpha * x) is silu(alpha * x) / alpha."""
+    alpha = float(call.attrs.get("alpha", 1.0))
+    if alpha == 0:
+        return call.emit("scale", call.variable(), {"factor": np.array(0.5)})
+    stretched = call.emit("scale", call.variable(), {"factor": np.array(alpha)})
+    return call.emit("scale", call.emit("silu", stretched), {"factor": np.array(1 / alpha)})
+
+
+# Powers with a function of their own; any other exponent is `pow`.
+POWERS: Mapping[float, str] = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
+
+
+def _pow(call: Call) -> str:
+    if not call.is_variable(0):
+        raise call.error("the base is a constant and the exponent is not: rewrite it as Exp of x * log(base)")
+    exponents = np.unique(call.required(1))
+    if exponents.size != 1 or exponents[0] == 0:
+        raise call.error(f"needs one exponent for all elements, other than zero; got {exponents.tolist()[:4]}")
+    exponent = float(exponents[0])
+    x = broadcast(call.builder, call.variable(), broadcast_shapes(call.shape(), call.required(1).shape), f"{call.name}.broadcast")
+    if exponent == 1:
+        return x
+    return call.emit(POWERS[exponent], x) if exponent in POWERS else call.emit("pow", x, exponent=exponent)
+
+
+PLAIN: Mapping[str, str] = {
+    "Relu": "relu",
+    "Abs": "abs",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Softplus": "softplus",
+    "Erf": "erf",
+    "HardSwish": "hard_swish",
+    "Mish": "mish",
+    "Softsign": "softsign",
+    "Exp": "exp",
+    "Log": "log",
+    "Sqrt": "sqrt",
+    "Reciprocal": "reciprocal",
+    "Sin": "sin",
+    "Cos": "cos",
+    "Tan": "tan",
+    "Atan": "atan",
+    "Sign": "sign",
+    "Floor": "floor",
+    "Ceil": "ceil",
+    "Round": "round",
+}
+
+HANDLERS: Mapping[str, Handler] = {
+    **{onnx_name: _unary(name) for onnx_name, name in PLAIN.items()},
+    "Elu": _unary("elu", alpha=1.0),
+    "Celu": _unary("celu", alpha=1.0),
+    "Selu": _unary("selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875),
+    "HardSigmoid": _unary("hard_sigmoid", alpha=0.2, beta=0.5),
+    "LeakyRelu": _leaky_relu,
+    "PRelu": _prelu,
+    "Clip": _clip,
+    "Gelu": _gelu,
+    "Swish": _swish,
+    "Pow": _pow,
+}

@@ -1,0 +1,114 @@
+"""What moves, copies or reinterprets elements: the standard's own definition, applied to positions, says which goes where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from onnx import TensorProto
+
+from certify.io import lowering
+from certify.io.onnx.call import Array, Call, Handler
+
+FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+
+
+def _move(call: Call) -> tuple[str, ...]:
+    """Slice, Gather, Tile and the like: each output is a take."""
+    return tuple(lowering.take(call.builder, call.variable(), index, call.name) for index in call.sources())
+
+
+def _reshape(call: Call) -> str:
+    """Reshape, Flatten, Squeeze and Unsqueeze: elements stay in order, the shape is what the standard says."""
+    return lowering.reshape(call.builder, call.variable(), call.on_stand_ins()[0].shape, call.name)
+
+
+def _measure(call: Call) -> Array:
+    """Shape and Size are constants: all shapes are known."""
+    return call.on_stand_ins()[0]
+
+
+def _transpose(call: Call) -> str:
+    perm = call.attrs.get("perm", list(range(len(call.shape())))[::-1])
+    return lowering.transpose(call.builder, call.variable(), perm, call.name)
+
+
+def _identity(call: Call) -> str:
+    return call.variable()
+
+
+def _dropout(call: Call) -> str:
+    if np.any(call.setting("", 2, False)):
+        raise call.error("is in training mode, where it draws random numbers; export the model in evaluation mode")
+    return call.variable()
+
+
+def _cast(call: Call) -> str:
+    if call.attrs["to"] not in FLOATS:
+        target = TensorProto.DataType.Name(call.attrs["to"])
+        raise call.error(
+            f"casts what depends on the network's input to {target}; only casts between floating-point types are supported"
+        )
+    return call.variable()
+
+
+def _concat(call: Call) -> str:
+    """Constants among the inputs become an offset: variables are padded with zeros where constants go, and these are added."""
+    if all(isinstance(value, str) for value in call.inputs):
+        parts = [call.variable(index) for index in range(len(call.inputs))]
+        return call.emit("concat", parts, axis=_axis(call, call.builder.shape(parts[0]))) if len(parts) > 1 else parts[0]
+    shapes = [call.shape(i) if call.is_variable(i) else call.required(i).shape for i in range(len(call.inputs))]
+    axis = _axis(call, shapes[0])
+    sizes = [shape[axis] for shape in shapes]
+    offset = np.concatenate([np.zeros(s) if isinstance(v, str) else v for v, s in zip(call.inputs, shapes, strict=True)], axis)
+    parts, waiting = [], 0
+    last = max(i for i, value in enumerate(call.inputs) if isinstance(value, str))
+    for i, value in enumerate(call.inputs):
+        if not isinstance(value, str):
+            waiting += sizes[i]
+            continue
+        behind = sum(sizes[last + 1 :]) if i == last else 0
+        before, after = ([amount if a == axis else 0 for a in range(len(shapes[i]))] for amount in (waiting, behind))
+        parts.append(lowering.pad(call.builder, value, before, after, 0.0, f"{call.name}.pad"))
+        waiting = 0
+    joined = call.emit("concat", parts, axis=axis) if len(parts) > 1 else parts[0]
+    return lowering.shift(call.builder, joined, offset, call.name)
+
+
+def _axis(call: Call, shape: Sequence[int]) -> int:
+    (axis,) = lowering.normalise_axes([call.attrs.get("axis", 1)], len(shape))
+    return axis
+
+
+def _pad(call: Call) -> tuple[str, ...]:
+    if call.attrs.get("mode", "constant") != "constant":
+        return _move(call)
+    amounts, rank = call.setting("pads", 1), len(call.shape())
+    axes = call.setting("axes", 3, list(range(rank)))
+    before, after = [0] * rank, [0] * rank
+    for position, axis in enumerate(axes):
+        before[axis], after[axis] = amounts[position], amounts[position + len(axes)]
+    value = float(np.asarray(call.setting("value", 2, 0.0)).item())
+    if not np.isfinite(value):
+        raise call.error(f"pads with {value:g}, which has no finite bounds; give MaxPool its own padding")
+    return (lowering.pad(call.builder, call.variable(), before, after, value, call.name),)
+
+
+def _trilu(call: Call) -> str:
+    return lowering.scale(call.builder, call.variable(), call.on_stand_ins(1.0)[0], call.name)
+
+
+MOVES = ("Slice", "Split", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Compress")
+
+HANDLERS: Mapping[str, Handler] = {
+    **dict.fromkeys((*MOVES, "ReverseSequence"), _move),
+    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    **dict.fromkeys(("Shape", "Size"), _measure),
+    **dict.fromkeys(("Identity", "CastLike"), _identity),
+    "Transpose": _transpose,
+    "Dropout": _dropout,
+    "Cast": _cast,
+    "Concat": _concat,
+    "Pad": _pad,
+    "Trilu": _trilu,
+}

@@ -1,0 +1,44 @@
+"""All ONNX operators that the importer knows, and what to do about some that it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from certify.io.onnx import arithmetic, dense, elementwise, reduce, resize, structure, windows
+from certify.io.onnx.call import Handler
+
+HANDLERS: Mapping[str, Handler] = {
+    **elementwise.HANDLERS,
+    **arithmetic.HANDLERS,
+    **dense.HANDLERS,
+    **windows.HANDLERS,
+    **reduce.HANDLERS,
+    **resize.HANDLERS,
+    **structure.HANDLERS,
+}
+
+_ATTENTION = "products of two tensors that depend on the input have no rule yet, so that attention layers cannot be bounded"
+_DISCRETE = "a discrete choice has no bounds; compare the scores before it, in the property"
+_LOGITS = "verify the scores in front of it: drop it from the exported model, which leaves the largest class the same"
+_QUANTISED = "quantised models are not supported; export the model in floating point"
+_CONTROL = "control flow is not supported; export the model without it"
+_RANDOM = "draws random numbers; export the model in evaluation mode"
+
+# Refused even where all inputs are constants: the value is not theirs alone.
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+CONTROL = ("If", "Loop", "Scan")
+
+# Why an operator is refused where its input is not constant, and how to go on.
+REFUSED: Mapping[str, str] = {
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _LOGITS),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"), _ATTENTION),
+    **dict.fromkeys(("Attention", "Einsum", "RotaryEmbedding"), _ATTENTION),
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonZero", "OneHot", "Equal", "Greater", "Less", "Not", "And", "Or"), _DISCRETE),
+    **dict.fromkeys(("GreaterOrEqual", "LessOrEqual", "NonMaxSuppression", "Unique"), _DISCRETE),
+    **dict.fromkeys(
+        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"), _QUANTISED
+    ),
+    **dict.fromkeys(CONTROL, _CONTROL),
+    **dict.fromkeys(RANDOM, _RANDOM),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not supported; unroll them into Gemm and element-wise operators"),
+}

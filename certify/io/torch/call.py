@@ -1,0 +1,143 @@
+"""One ATen operation on its way into the graph: what a handler sees and emits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+from certify.graph import GraphBuilder, GraphError, Shape
+from certify.io.lowering import take_index
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A tensor that depends on the network's input: its node, and its value at the example that the program is read with."""
+
+    node: str
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor that does not. `name` is its name in the builder, if it has one; `live` says that it may change between calls."""
+
+    value: Tensor
+    name: str | None = None
+    live: bool = False
+
+
+Operand: TypeAlias = "str | Constant | float | None"
+"""What a handler gets for a tensor of the operation's schema: a node's name, a constant, a number, or nothing."""
+
+Outputs: TypeAlias = "str | Sequence[str | None]"
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation with its arguments by the names of its schema (`self` and `input` are called `x`).
+
+    `arguments` hold Variables and Constants where the schema has tensors, `result` is what torch computes at the example.
+    """
+
+    builder: GraphBuilder
+    source: str
+    target: OpOverload
+    arguments: Mapping[str, Any]
+    result: Any
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the operation's result."""
+        return tuple(self.result.shape)
+
+    def shape_of(self, x: str) -> Shape:
+        """Shape of a node."""
+        return self.builder.shape(x)
+
+    def emit(self, op: str, inputs: Sequence[str], params: Mapping[str, str] | None = None, step: str = "", **attrs: Any) -> str:
+        """Adds a node; `step` names it if it is not the operation's last one."""
+        return self.builder.add(op, inputs, params, attrs, source=self.step(step))
+
+    def step(self, name: str = "") -> str:
+        """The source name of one of the operation's nodes: that of the operation itself for the last one."""
+        return f"{self.source}.{name}" if name else self.source
+
+    def variable(self, operand: Operand, role: str = "input") -> str:
+        """The node of an operand that has to depend on the network's input."""
+        if not isinstance(operand, str):
+            raise ValueError(f"its {role} is constant; compute it outside the module")
+        return operand
+
+    def constant(self, operand: Operand, role: str) -> str:
+        """The builder's name of an operand that has to be constant, a tensor or a number."""
+        if isinstance(operand, Constant):
+            return operand.name or self.builder.constant(self.step(role), to_array(operand.value))
+        if operand is None or isinstance(operand, str):
+            reason = "is missing" if operand is None else "depends on the network's input"
+            raise ValueError(f"its {role} {reason}; only a constant is supported here")
+        return self.builder.constant(self.step(role), np.asarray(float(operand)))
+
+    def changed(self, operand: Operand, role: str, function: Callable[[Any], Any], shape: Sequence[int]) -> str:
+        """`function` of a constant operand, live if that is; it must work on arrays and tensors alike."""
+        return self.builder.combine(self.step(role), function, self.constant(operand, role), shape=shape)
+
+    def index(self, x: str) -> Any:
+        """Where the operation moves the elements of the node x: flat indices, an array for every tensor it returns."""
+
+        def moved(index: Array) -> Any:
+            values = {
+                name: torch.from_numpy(index.astype(np.float64)) if isinstance(value, Variable) and value.node == x else value
+                for name, value in self.arguments.items()
+            }
+            return apply(self.target, values)
+
+        shape = self.builder.shape(x)
+        if isinstance(self.result, Tensor):
+            return take_index(shape, moved)
+        parts = moved(take_index(shape, np.asarray))
+        return [part.numpy().astype(np.int64) for part in parts]
+
+
+Handler = Callable[..., Outputs]
+"""`(call, **arguments)` -> the node of the result, or of each of several results."""
+
+
+def apply(target: OpOverload, arguments: Mapping[str, Any]) -> Any:
+    """Runs an operation in torch on arguments by the names of its schema; Variables and Constants stand for their values."""
+    schema = target._schema.arguments
+    positional = [plain(arguments[argument_name(a.name)]) for a in schema if not a.kwarg_only]
+    keywords = {a.name: plain(arguments[argument_name(a.name)]) for a in schema if a.kwarg_only}
+    return target(*positional, **keywords)
+
+
+def argument_name(name: str) -> str:
+    """What handlers call an argument of a schema."""
+    return {"self": "x", "input": "x"}.get(name, name)
+
+
+def plain(argument: Any) -> Any:
+    """An argument with tensors in place of Variables and Constants."""
+    if isinstance(argument, (list, tuple)):
+        return [plain(entry) for entry in argument]
+    return argument.value if isinstance(argument, (Variable, Constant)) else argument
+
+
+def to_array(tensor: Tensor) -> Array:
+    """A tensor as an array of its own precision, float32 where numpy has none."""
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
+    return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy().copy()
+
+
+def unsupported(name: str, where: str) -> GraphError:
+    """The error for an operation that no handler knows."""
+    return GraphError(
+        f"{where}: {name} is not supported yet; replace it by supported operations, or bound the part of the network before it"
+    )

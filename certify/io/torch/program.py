@@ -1,0 +1,226 @@
+"""Reads an exported program into a graph by running it once: every operation on an example, and its meaning into the graph.
+
+Shapes, and whatever else a program computes from them, are thereby known; a symbolic batch axis has the size the example has.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+
+from certify.graph import GraphBuilder, GraphError
+from certify.io.torch import dense, elementwise, moves, windows
+from certify.io.torch.call import Call, Constant, Handler, Variable, apply, argument_name, plain, unsupported
+
+HANDLERS: Mapping[str, Handler] = {**elementwise.HANDLERS, **dense.HANDLERS, **moves.HANDLERS, **windows.HANDLERS}
+"""How ATen operations enter the graph, by name and overload."""
+
+METADATA = {
+    *("sym_size.int", "sym_numel.default", "sym_stride.int", "size.default", "size.int", "numel.default", "dim.default"),
+    *("zeros_like.default", "ones_like.default", "full_like.default", "new_zeros.default", "new_ones.default", "new_full.default"),
+    *("_assert_tensor_metadata.default", "_shape_as_tensor.default"),
+}
+"""Operations that read only the shape of a tensor."""
+
+
+def read_program(program: torch.export.ExportedProgram, builder: GraphBuilder, inputs: Sequence[Any]) -> str:
+    """Adds the nodes of a program to the builder and returns its output's; `inputs` fill the program's placeholders in order.
+
+    A `GraphError` names the first operation that cannot be represented.
+    """
+    with torch.no_grad():
+        result = Reader(builder).run(program.graph_module, inputs)
+    outputs = [value for value in result if value is not None]
+    if len(outputs) != 1:
+        raise GraphError(f"the module returns {len(outputs)} tensors; only one output is supported: wrap the module and pick it")
+    if not isinstance(outputs[0], Variable):
+        raise GraphError("the module's output does not depend on its input")
+    return outputs[0].node
+
+
+class Reader:
+    """Runs graph modules on Variables, Constants and plain values."""
+
+    def __init__(self, builder: GraphBuilder) -> None:
+        self._builder = builder
+
+    def run(self, module: fx.GraphModule, inputs: Sequence[Any]) -> Any:
+        """The output of a graph module, in the structure that it returns."""
+        values: dict[fx.Node, Any] = {}
+        remaining = iter(inputs)
+        for node in module.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = next(remaining)
+            elif node.op == "get_attr":
+                values[node] = _attribute(module, str(node.target))
+            elif node.op == "call_function":
+                args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
+                values[node] = self._call_with_place(node, args, kwargs)
+                _rebind_mutated(node, values)
+            else:
+                return fx.map_arg(node.args[0], values.__getitem__)
+        raise GraphError("the program has no output")
+
+    def _call_with_place(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        try:
+            return self._call(node, args, kwargs)
+        except GraphError as error:
+            raise GraphError(f"{error}{_location(node)}") from error
+        except ValueError as error:
+            raise GraphError(f"node {node.name} ({_name(node.target)}): {error}{_location(node)}") from error
+
+    def _call(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        target = node.target
+        if target is operator.getitem:
+            return args[0][args[1]]
+        if _name(target) in INLINED:
+            inner = args[INLINED[_name(target)] :]
+            return self.run(inner[0], inner[1:])
+        variable = any(isinstance(leaf, Variable) for leaf in _leaves((args, kwargs)))
+        if not isinstance(target, OpOverload):
+            if variable:
+                raise unsupported(_name(target), f"node {node.name}")
+            return target(*plain(args), **{name: plain(value) for name, value in kwargs.items()})  # type: ignore[operator]
+        target = _functional(target)
+        arguments = _bind(target, args, kwargs)
+        name = _short_name(target)
+        if not variable or name in METADATA:
+            return self._fold(node.name, target, arguments)
+        if name not in HANDLERS:
+            raise unsupported(_name(target), f"node {node.name}")
+        call = Call(self._builder, node.name, target, arguments, apply(target, arguments))
+        operands = {key: _operands(value) for key, value in arguments.items()}
+        return _variables(HANDLERS[name](call, **operands), call.result)
+
+    def _fold(self, name: str, target: OpOverload, arguments: Mapping[str, Any]) -> Any:
+        """The result of an operation on constants; derived, and so still live, where one of them is."""
+        result = apply(target, arguments)
+        live = [leaf for leaf in _leaves(arguments) if isinstance(leaf, Constant) and leaf.live]
+        if not live or _short_name(target) in METADATA:
+            return _constants(result, lambda tensor, pick: Constant(tensor))
+
+        def derive(tensor: Tensor, pick: Callable[[Any], Tensor]) -> Constant:
+            function = _again(target, arguments, live, pick)
+            names = [str(leaf.name) for leaf in live]
+            return Constant(tensor, self._builder.derive(name, function, *names, shape=tuple(tensor.shape)), live=True)
+
+        return _constants(result, derive)
+
+
+INLINED: Mapping[str, int] = {"wrap_with_set_grad_enabled": 1}
+"""Higher-order operations that only call a submodule, and how many arguments precede it."""
+
+
+def _again(
+    target: OpOverload, arguments: Mapping[str, Any], live: Sequence[Constant], pick: Callable[[Any], Tensor]
+) -> Callable[..., Any]:
+    """The operation as a function of its live constants, which are arrays or tensors of any precision and device."""
+
+    def function(*values: Any) -> Any:
+        tensors = [torch.as_tensor(value) for value in values]
+        by_name = {constant.name: tensor for constant, tensor in zip(live, tensors, strict=True)}
+
+        def current(leaf: Any) -> Any:
+            if isinstance(leaf, Constant) and leaf.live:
+                return by_name[leaf.name]
+            if isinstance(leaf, Constant) and leaf.value.is_floating_point():
+                return leaf.value.to(tensors[0])
+            return leaf.value.to(tensors[0].device) if isinstance(leaf, Constant) else leaf
+
+        result = pick(apply(target, {key: _map(current, value) for key, value in arguments.items()}))
+        return result.numpy() if isinstance(values[0], np.ndarray) else result
+
+    return function
+
+
+# --- values ----------------------------------------------------------------------------------------------------------------
+
+
+def _constants(result: Any, make: Callable[[Tensor, Callable[[Any], Tensor]], Constant]) -> Any:
+    """A result with Constants in place of tensors; `make` gets each with the function that picks it from the result."""
+    if isinstance(result, Tensor):
+        return make(result, lambda value: value)
+    if isinstance(result, (list, tuple)) and any(isinstance(entry, Tensor) for entry in result):
+        return [make(entry, operator.itemgetter(i)) for i, entry in enumerate(result)]
+    return result
+
+
+def _variables(nodes: Any, result: Any) -> Any:
+    """A handler's nodes with the values that torch computed for them."""
+    if isinstance(nodes, str):
+        return Variable(nodes, result)
+    return [None if node is None else Variable(node, value) for node, value in zip(nodes, result, strict=True)]
+
+
+def _operands(argument: Any) -> Any:
+    """An argument as handlers get it: the node in place of a Variable."""
+    return _map(lambda leaf: leaf.node if isinstance(leaf, Variable) else leaf, argument)
+
+
+def _map(function: Callable[[Any], Any], argument: Any) -> Any:
+    if isinstance(argument, (list, tuple)):
+        return [_map(function, entry) for entry in argument]
+    return function(argument)
+
+
+def _leaves(argument: Any) -> list[Any]:
+    if isinstance(argument, (list, tuple)):
+        return [leaf for entry in argument for leaf in _leaves(entry)]
+    return _leaves(list(argument.values())) if isinstance(argument, dict) else [argument]
+
+
+# --- operations ------------------------------------------------------------------------------------------------------------
+
+
+def _bind(target: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of an operation by the names of its schema, with their defaults."""
+    schema = target._schema.arguments
+    given = dict(zip((a.name for a in schema if not a.kwarg_only), args, strict=False)) | dict(kwargs)
+    return {argument_name(a.name): given.get(a.name, a.default_value) for a in schema}
+
+
+def _functional(target: OpOverload) -> OpOverload:
+    """The operation that returns what an in-place one writes, or the operation itself."""
+    packet, overload = target._schema.name.removeprefix("aten::"), target._overloadname
+    if not (target._schema.is_mutable and packet.endswith("_")):
+        return target
+    return getattr(getattr(torch.ops.aten, packet[:-1], None), overload, target)
+
+
+def _rebind_mutated(node: fx.Node, values: dict[fx.Node, Any]) -> None:
+    """After an in-place operation, whoever reads the tensor it wrote to gets the new one."""
+    if isinstance(node.target, OpOverload) and node.target._schema.is_mutable and node.args:
+        old = values[node.args[0]] if isinstance(node.args[0], fx.Node) else None
+        for key, value in values.items():
+            if old is not None and value is old:
+                values[key] = values[node]
+
+
+def _short_name(target: OpOverload) -> str:
+    """`relu.default` for torch's own operations, the full name for others."""
+    namespace, _, packet = target._schema.name.partition("::")
+    return f"{packet}.{target._overloadname}" if namespace == "aten" else f"{namespace}.{packet}.{target._overloadname}"
+
+
+def _name(target: Any) -> str:
+    return str(target) if isinstance(target, (OpOverload, str)) else getattr(target, "__name__", str(target))
+
+
+def _attribute(module: fx.GraphModule, path: str) -> Any:
+    value = operator.attrgetter(path)(module)
+    return Constant(value) if isinstance(value, Tensor) else value
+
+
+def _location(node: fx.Node) -> str:
+    """Where in the author's code a node comes from, if torch recorded it."""
+    layers = list((node.meta.get("nn_module_stack") or {}).values())
+    layer = f" of module {layers[-1][0]}" if layers and layers[-1][0] else ""
+    files = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip().startswith("File ")]
+    own = [line for line in files if "/torch/" not in line]
+    return f" [in{layer} {own[-1]}]" if own else (f" [in{layer}]" if layer else "")

@@ -1,0 +1,34 @@
+"""ELU, SELU, CELU: gamma * (x above zero, alpha * (exp(x / width) - 1) below)."""
+
+from __future__ import annotations
+
+from math import inf
+
+import torch
+from torch import Tensor
+
+from certify.operators.elementwise.curve import Curve, Piece, at, between
+
+
+def exponential_unit(alpha: float, gamma: float = 1.0, width: float = 1.0) -> Curve:
+    """The curve of such a unit; gamma and width are positive, alpha is any number.
+
+    The kink at zero, of slopes gamma * alpha / width and gamma, is an end of a piece on either side, so it may be convex or concave.
+    """
+    if gamma <= 0 or width <= 0:
+        raise ValueError(f"elu, selu and celu: gamma and the width must be positive, got {gamma} and {width}")
+
+    def value(x: Tensor) -> Tensor:
+        return gamma * torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0) / width))
+
+    def slope(x: Tensor) -> Tensor:
+        return gamma * alpha / width * torch.exp(x.clamp(max=0) / width)
+
+    left = Piece(slope, lambda x: slope(x) / width, between(-inf, 0.0), lambda x, d: d.abs() * (1 + torch.relu(-x / width)))
+    right = Piece(lambda x: torch.full_like(x, gamma), torch.zeros_like, between(0.0, inf))
+    return Curve(
+        value,
+        convex=(left, right) if alpha >= 0 else (right,),
+        concave=(right,) if alpha >= 0 else (left, right),
+        turns=() if alpha >= 0 else (at(0.0),),
+    )

@@ -1,0 +1,101 @@
+"""Elementwise operators from curves: everything the engine asks for, derived from the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from certify.graph import Node
+from certify.operators.base import Elementwise, Line, Lines, Params
+from certify.operators.elementwise import support
+from certify.operators.elementwise.curve import Curve, negated
+from certify.operators.elementwise.curves import Attrs, Facts
+from certify.operators.elementwise.rounding import tiny
+
+Supporter = Callable[[Curve, Tensor, Tensor], support.Support]
+Value = Callable[[Tensor, Attrs], Tensor]
+
+
+def elementwise(value: Value, facts: Facts, below: Supporter, above: Supporter, **rest: Any) -> Elementwise:
+    """The operator whose lower lines `below` finds for its curve, and whose upper lines `above` finds for the negated curve."""
+
+    def curve(node: Node) -> Curve:
+        return facts(node.attrs)
+
+    def over(node: Node) -> Curve:
+        return negated(facts(node.attrs))
+
+    def lines(l: Tensor, u: Tensor, node: Node, params: Params) -> Lines:
+        slope, intercept = below(curve(node), l, u).line
+        upper_slope, upper_intercept = above(over(node), l, u).line
+        return Lines(slope, intercept, -upper_slope, -upper_intercept)
+
+    def upper_family(t: Tensor, l: Tensor, u: Tensor, node: Node, params: Params) -> Line:
+        return Line(*(-part for part in _member(above, over(node), t, l, u)))
+
+    tangents_below = below is not support.concave_support
+    tangents_above = above is not support.concave_support
+    return Elementwise(
+        value=lambda x, node, params: value(x, node.attrs),
+        interval=lambda l, u, node, params: support.interval(curve(node), l, u),
+        lines=lines,
+        linear=lambda l, u, node, params: torch.zeros_like(l, dtype=torch.bool),
+        lower_family=(lambda t, l, u, node, params: _member(below, curve(node), t, l, u)) if tangents_below else None,
+        upper_family=upper_family if tangents_above else None,
+        lower_start=(lambda l, u, node, params: _start(below, curve(node), l, u)) if tangents_below else None,
+        upper_start=(lambda l, u, node, params: _start(above, over(node), l, u)) if tangents_above else None,
+        **rest,
+    )
+
+
+@torch.no_grad()
+def _member(supporter: Supporter, curve: Curve, t: Tensor, l: Tensor, u: Tensor) -> Line:
+    """The tangent at the fraction t of the way between the first and the last contact of the best piece; elsewhere the default line.
+
+    With contact x = first + t (last - first) the line is f'(x), f(x) - x f'(x), so its derivatives in x are f''(x) and -x f''(x).
+    """
+    found = supporter(curve, l, u)
+    slope, intercept = (part.expand_as(t) for part in found.line)
+    slope_dt, intercept_dt = torch.zeros_like(t), torch.zeros_like(t)
+    others = len(found.slopes) - len(curve.convex)
+    for number, (piece, first, last) in enumerate(zip(curve.convex, found.first, found.last, strict=True)):
+        x = first + t * (last - first)
+        tangent = piece.slope(x)
+        points = [x if i == number else support.stationary(p, tangent, l, u) for i, p in enumerate(curve.convex)]
+        height = support.proved(curve, tangent, points, l, u)
+        rate = piece.bend(x) * (last - first)
+        chosen = (found.best == others + number) & height.isfinite() & tangent.isfinite() & rate.isfinite()
+        slope, intercept = torch.where(chosen, tangent, slope), torch.where(chosen, height, intercept)
+        slope_dt, intercept_dt = torch.where(chosen, rate, slope_dt), torch.where(chosen, -x * rate, intercept_dt)
+    return Line(slope, intercept, slope_dt, intercept_dt)
+
+
+@torch.no_grad()
+def _start(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Tensor:
+    """The t of the default line."""
+    found = supporter(curve, l, u)
+    start = torch.full_like(l, 0.5)
+    others = len(found.slopes) - len(curve.convex)
+    for number, (first, last) in enumerate(zip(found.first, found.last, strict=True)):
+        span = last - first
+        t = (0.5 * l + 0.5 * u - first) / torch.where(span > tiny(l), span, 1)
+        start = torch.where(found.best == others + number, t.clamp(0, 1), start)
+    return start
+
+
+def convex(value: Value, facts: Facts, **rest: Any) -> Elementwise:
+    """A function that is convex wherever it is defined: tangents below, the chord above."""
+    return elementwise(value, facts, support.convex_support, support.concave_support, **rest)
+
+
+def concave(value: Value, facts: Facts, **rest: Any) -> Elementwise:
+    """A function that is concave wherever it is defined: the chord below, tangents above."""
+    return elementwise(value, facts, support.concave_support, support.convex_support, **rest)
+
+
+def mixed(value: Value, facts: Facts, **rest: Any) -> Elementwise:
+    """A function with convex and concave pieces: S-shaped, bell-shaped, periodic, or with kinks between smooth pieces."""
+    return elementwise(value, facts, support.mixed_support, support.mixed_support, **rest)
