@@ -13,7 +13,7 @@ _W0, _W1 = (np.uint32(w) for w in WEYL)
 _SHIFT = np.uint64(32)
 
 
-@njit(inline="always")
+@njit(inline="always")  # type: ignore[misc]
 def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     for _ in range(ROUNDS):
         first = _M0 * np.uint64(c0)
@@ -27,7 +27,7 @@ def _philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@njit(**_OPTIONS)
+@njit(**_OPTIONS)  # type: ignore[call-overload]
 def words(out, sample, index, stage, k0, k1):  # type: ignore[no-untyped-def]
     """See `noise_reference.words`; `out` is uint32 (rows, 4 * blocks), all numbers uint32."""
     for row in range(out.shape[0]):
@@ -37,7 +37,7 @@ def words(out, sample, index, stage, k0, k1):  # type: ignore[no-untyped-def]
                 out[row, 4 * block + j] = w[j]
 
 
-@njit(**_OPTIONS)
+@njit(**_OPTIONS)  # type: ignore[call-overload]
 def _refined(pixel, prefix, sample, index, stage, k0, k1, lowest, thresholds):  # type: ignore[no-untyped-def]
     w0, w1, _, _ = _philox(np.uint32(pixel), sample, index, stage | np.uint32(REFINE), k0, k1)
     rest = (np.int64(w0) << 12) | (np.int64(w1) >> 20)
@@ -45,7 +45,7 @@ def _refined(pixel, prefix, sample, index, stage, k0, k1, lowest, thresholds):  
     return lowest + np.searchsorted(thresholds, u, side="right")
 
 
-@njit(**_OPTIONS)
+@njit(**_OPTIONS)  # type: ignore[call-overload]
 def noisy_grid(out, inputs, owner, sample, index, stage, k0, k1, lowest, thresholds, table, scale):  # type: ignore[no-untyped-def]
     """See `noise_reference.noisy_grid`; writes into `out`, float32 (rows, pixels)."""
     pixels = out.shape[1]

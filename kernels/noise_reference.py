@@ -1,9 +1,9 @@
 """What the noise kernels compute, in numpy: counter-based random words, and integer noise drawn from them by exact thresholds.
 
-Every sample has a stream of its own, addressed by five numbers: `seed` (64 bits), and 32 bits each of `stage`, `index` (of the input) and
-`sample`, and the position in the stream. Words are those of Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as
-1, 2, 3"): key = seed, counter = (block of four words, sample, index, stage). Nothing is shared by two addresses, so any sample can be
-drawn again alone, and the batch it is drawn in does not matter.
+Every sample has a stream of its own, addressed by five numbers: `seed` (64 bits), and 32 bits each of `stage`, `index` (of the
+input) and `sample`, and the position in the stream. Words are those of Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers:
+as easy as 1, 2, 3"): key = seed, counter = (block of four words, sample, index, stage). Nothing is shared by two addresses, so any
+sample can be drawn again alone, and the batch it is drawn in does not matter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ AMBIGUOUS = np.int16(-32768)
 
 
 class Steps(NamedTuple):
-    """A distribution on the integers, as thresholds of a 60-bit uniform number u: the value is `lowest` + #{t in thresholds: t <= u}.
+    """A distribution on the integers, as thresholds of a 60-bit uniform number u: the value is `lowest` + #{t in thresholds: t <=
+    u}.
 
     thresholds  int64 (m,), ascending, in [0, 2^60].
     table       int16 (65536,): the value where the first 16 bits of u decide it, else AMBIGUOUS.
@@ -64,7 +65,8 @@ def words(sample: np.ndarray, index: np.ndarray, stage: int, seed: int, count: i
 def steps_noise(sample: np.ndarray, index: np.ndarray, stage: int, seed: int, count: int, steps: Steps) -> np.ndarray:
     """`count` independent draws from `steps` for each stream, int64 (rows, count).
 
-    Draw i takes its first 16 bits from half i % 2 (low first) of word i // 2, the rest from 44 bits of block i of the refining stage.
+    Draw i takes its first 16 bits from half i % 2 (low first) of word i // 2, the rest from 44 bits of block i of the refining
+    stage.
     """
     packed = words(sample, index, stage, seed, -(-count // 2)).astype(np.int64)
     prefix = np.stack([packed & 0xFFFF, packed >> 16], axis=2).reshape(len(sample), -1)[:, :count]

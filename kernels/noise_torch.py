@@ -43,7 +43,7 @@ def noisy_grid(
     steps: tuple[int, Tensor, Tensor],
     scale: float,
 ) -> Tensor:
-    """See `noise_reference.noisy_grid`; `steps` as tensors on the device. The rare pixels that 16 bits leave open are drawn apart."""
+    """See `noise_reference.noisy_grid`; `steps` as tensors on the device. Pixels that 16 bits leave open are drawn apart."""
     lowest, thresholds, table = steps
     count = inputs.shape[1]
     packed = words(sample, index, stage, seed, -(-count // 2))

@@ -20,6 +20,8 @@ COMMANDS: Mapping[str, str] = {
     "bounds": "bounds of outputs, of linear objectives or of any node",
     "inspect": "what a model consists of, and which operators lack a rule",
     "supports": "formats, versions and operators that are supported",
+    "smooth": "randomized smoothing: certify a data set, plan a run, audit a log",
+    "report": "scores of smoothing logs side by side",
     "demo": "certify the models shipped with the project on real test images",
 }
 

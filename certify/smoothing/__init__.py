@@ -1,4 +1,4 @@
-"""Randomized and dual randomized smoothing: certificates for any classifier, with statistics that can be checked from the counts."""
+"""Randomized and dual randomized smoothing: certificates for any classifier, checkable from the counts."""
 
 from certify.smoothing.certificate import ABSTAIN, Certificate
 from certify.smoothing.dual import checkerboard, dual_smoothed

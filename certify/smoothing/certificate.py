@@ -15,7 +15,8 @@ ABSTAIN = -1
 
 @dataclass(frozen=True)
 class Certificate:
-    """`label` is the smoothed classifier's answer at every distance below `radius`, except with probability `alpha` over the sampling.
+    """`label` is the smoothed classifier's answer at every distance below `radius`, except with probability `alpha` over the
+    sampling.
 
     label         ABSTAIN where nothing could be shown; the radius is then 0.
     candidate     the class whose counts were bounded, whatever came of it.
@@ -60,7 +61,7 @@ class Certificate:
         return sum(self.selection[0]) if self.selection else 0
 
     def radius_in(self, norm: float) -> float:
-        """The radius in another norm that follows from this one: l_1 or l_inf from l_2. A ValueError where none is known to follow."""
+        """The radius in another norm that follows from this one: l_1 or l_inf from l_2; a ValueError where none does."""
         if norm == self.norm:
             return self.radius
         if self.norm == 2.0 and norm in (1.0, inf):

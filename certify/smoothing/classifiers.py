@@ -62,4 +62,8 @@ def _program(path: Path, device: str) -> Classify:
     program = torch.export.load(path)
     size = next(node.meta["val"].shape[0] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
     module = program.module().to(device)
-    return in_batches_of(int(size), module) if isinstance(size, int) else module
+
+    def run(x: Tensor) -> Tensor:
+        return module(x)
+
+    return in_batches_of(size, run) if isinstance(size, int) else run

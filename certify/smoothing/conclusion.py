@@ -50,8 +50,8 @@ VARIANTS: Mapping[str, Variant] = {
         ONE,
         two_sided=True,
     ),
-    # With A the largest count of the same n samples: for p_c <= 1/2 the tail h(p) = P_p(N >= k) is convex on [0, 1/2] with h(0) = 0,
-    # so h(p) <= 2 p h(1/2); over all classes the errors add up to at most 2 h(1/2), which alpha/2 makes alpha.
+    # With A the largest count of the same n samples: for p_c <= 1/2 the tail h(p) = P_p(N >= k) is convex on [0, 1/2] with h(0) =
+    # 0, so h(p) <= 2 p h(1/2); over all classes the errors add up to at most 2 h(1/2), which alpha/2 makes alpha.
     "one-sample": Variant("no selection stage, p at alpha/2", lambda p, q, s: radius.gaussian(p[0], s[0]), ONE, selects=True),
     "dual": Variant("two halves, alpha/2 each, sum of probabilities", lambda p, q, s: radius.dual(p[0], p[1], s[0], s[1]), TWO),
     "dual-pa-pb": Variant(

@@ -42,8 +42,9 @@ def betting(k: int, n: int, alpha: float) -> float:
     """A lower bound that holds for all n at once, rounded down: peeking and stopping at will are allowed.
 
     The wealth of a bettor against p with the Beta(1/2, 1/2) mixture of Krichevsky and Trofimov, after k hits in n, is
-    B(k + 1/2, n - k + 1/2) / (B(1/2, 1/2) p^k (1 - p)^(n - k)): a martingale under p, which by Ville's inequality ever reaches 1/alpha
-    with probability at most alpha (Waudby-Smith and Ramdas, arXiv 2010.09686). The bound is the least p at which it has not.
+    B(k + 1/2, n - k + 1/2) / (B(1/2, 1/2) p^k (1 - p)^(n - k)): a martingale under p, which by Ville's inequality ever reaches
+    1/alpha with probability at most alpha (Waudby-Smith and Ramdas, arXiv 2010.09686). The bound is the least p at which it has
+    not.
     """
     check_counts(k, n, alpha)
     if k == 0:

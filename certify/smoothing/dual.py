@@ -1,7 +1,8 @@
 """Dual randomized smoothing (Xia et al. 2024): two classifiers, each of which sees the noisy pixels of its own half of the image.
 
-The prediction is the class with the largest sum of the two smoothed probabilities. Halves of sqrt(d/2) instead of sqrt(d) dimensions
-need less noise for the same radius: at equal radii sigma is smaller by a factor of sqrt(2). The radius is `certify.smoothing.radius.dual`.
+The prediction is the class with the largest sum of the two smoothed probabilities. Halves of sqrt(d/2) instead of sqrt(d)
+dimensions need less noise for the same radius: at equal radii sigma is smaller by a factor of sqrt(2). The radius is
+`certify.smoothing.radius.dual`.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def dual_smoothed(
 ) -> Smoothed:
     """The dual classifier: `left` sees the noisy pixels where `mask` is true, `right` the others, each 0 elsewhere.
 
-    The masks are applied here, whatever the networks do themselves: the radius needs it. The noises may differ in their scale; the two
-    parts draw from streams of their own. Both may be the same network.
+    The masks are applied here, whatever the networks do themselves: the radius needs it. The noises may differ in their scale; the
+    two parts draw from streams of their own. Both may be the same network.
     """
     parts = zip((left, right), (mask, ~mask), noises, strict=True)
     return Smoothed(
@@ -76,6 +77,9 @@ class HalfImage(nn.Module):
         kept = keep.float()[None, None]
         cross = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])[None, None]
         neighbours = nn.functional.conv2d(kept, cross, padding=1).clamp(min=1.0)
+        self.kept: Tensor
+        self.cross: Tensor
+        self.weight: Tensor
         self.register_buffer("kept", kept)
         self.register_buffer("cross", cross)
         self.register_buffer("weight", (1 - kept) / neighbours)
@@ -84,5 +88,5 @@ class HalfImage(nn.Module):
         """Scores from the kept pixels."""
         x = x * self.kept
         planes = x.reshape(-1, 1, *x.shape[2:])
-        around = nn.functional.conv2d(planes, self.cross, padding=1).reshape(x.shape)  # type: ignore[arg-type]
+        around = nn.functional.conv2d(planes, self.cross, padding=1).reshape(x.shape)
         return self.network(x + around * self.weight)

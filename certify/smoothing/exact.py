@@ -1,7 +1,8 @@
-"""Normal and binomial probabilities in decimal arithmetic of 50 digits, with stated errors: what every float here is checked against.
+"""Normal and binomial probabilities in decimal arithmetic of 50 digits, with stated errors: what every float here is checked
+against.
 
-Quantiles and confidence bounds are guessed in floating point and then proved with these two functions, so that no accuracy claim about
-a library of special functions enters a certificate.
+Quantiles and confidence bounds are guessed in floating point and then proved with these two functions, so that no accuracy claim
+about a library of special functions enters a certificate.
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ def float_up(value: Fraction | Decimal) -> float:
 def normal_cdf(z: float | Decimal) -> tuple[Decimal, Decimal]:
     """Lower and upper bound of Phi(z), the standard normal distribution function, `2 CDF_ERROR` apart.
 
-    Phi(z) = 1/2 + phi(z) (z + z^3/3 + z^5/(3*5) + ...), Abramowitz and Stegun 26.2.11: all terms have the sign of z, so nothing cancels
-    but the final sum. Beyond 12 the tail, below 2e-33, is left out.
+    Phi(z) = 1/2 + phi(z) (z + z^3/3 + z^5/(3*5) + ...), Abramowitz and Stegun 26.2.11: all terms have the sign of z, so nothing
+    cancels but the final sum. Beyond 12 the tail, below 2e-33, is left out.
     """
+    point = Decimal(z)
     with localcontext(DIGITS):
-        value = Decimal("0.5") + _density_times_series(Decimal(z)) if abs(z) <= 12 else Decimal(int(z > 0))
+        value = Decimal("0.5") + _density_times_series(point) if abs(point) <= 12 else Decimal(int(point > 0))
         return value - CDF_ERROR, value + CDF_ERROR
 
 

@@ -48,7 +48,7 @@ class Ledger:
         return float(self.inputs * self.alpha)
 
     def most_failures(self, rho: float = 0.001) -> int:
-        """A number that false certificates exceed with probability at most `rho`. Needs noise independent between inputs, as here."""
+        """A number that false certificates exceed with probability at most `rho`, as noise is independent between inputs."""
         return int(binom.isf(rho, self.inputs, float(self.alpha))) if self.inputs else 0
 
     def summary(self, rho: float = 0.001) -> dict[str, object]:

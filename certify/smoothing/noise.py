@@ -1,9 +1,10 @@
 """Noise distributions: what is added to an input, from which stream, and how far the drawn distribution is from the stated one.
 
 Two kinds of arithmetic, which every certificate names. "integer": inputs lie on a grid of 8-bit levels, the noise is the Gaussian
-rounded to that grid, and the network sees a function of the exact integer sum. Rounding x + eps to the grid gives x + round(eps) for x
-on it, so this is Gaussian smoothing of the classifier "round, then classify", without the leak of floating-point smoothing (Voracek
-and Hein 2023), in which the low bits of x + eps reveal x. "real": floating-point noise; certificates assume real arithmetic.
+rounded to that grid, and the network sees a function of the exact integer sum. Rounding x + eps to the grid gives x + round(eps)
+for x on it, so this is Gaussian smoothing of the classifier "round, then classify", without the leak of floating-point smoothing
+(Voracek and Hein 2023), in which the low bits of x + eps reveal x. "real": floating-point noise; certificates assume real
+arithmetic.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ WIDEST = 14.0
 """Largest sigma in units of the input range whose noise fits 16-bit integers."""
 
 
+GRIDS = (255, 16)
+"""Numbers of levels that images commonly have: bytes, and the grey levels of scikit-learn's digits."""
+
+
 class Noise(Protocol):
     """A smoothing distribution. `scale` is the number that radius formulas take: sigma, or the half width."""
 
-    arithmetic: str
+    arithmetic: ClassVar[str]
 
     @property
     def scale(self) -> float:
@@ -124,7 +129,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Noise uniform on [-half_width, half_width] in every coordinate, in float32, for l_1 certificates. Real arithmetic is assumed."""
+    """Noise uniform on [-half_width, half_width] in every coordinate, in float32. Real arithmetic is assumed."""
 
     half_width: float
     arithmetic: ClassVar[str] = "real"
@@ -148,9 +153,10 @@ class Uniform:
         return 0.0
 
 
-def gaussian_for(x: Tensor, sigma: float) -> GridGaussian | Gaussian:
-    """Integer noise where the inputs are 8-bit levels, floating-point noise otherwise."""
-    return Gaussian(sigma) if as_levels(x, 255) is None or sigma > WIDEST else GridGaussian(sigma)
+def gaussian_for(x: Tensor, sigma: float) -> Noise:
+    """Integer noise where the inputs are levels of one of `GRIDS`, floating-point noise otherwise."""
+    fitting = [levels for levels in GRIDS if as_levels(x, levels) is not None and sigma <= WIDEST]
+    return GridGaussian(sigma, fitting[0]) if fitting else Gaussian(sigma)
 
 
 def as_levels(x: Tensor, levels: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The normal distribution function and its inverse as floats, each rounded to a stated side: guessed in floats, proved in decimals."""
+"""The normal distribution function and its inverse as floats, rounded to a stated side: guessed in floats, proved in decimals."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Certified radii from probabilities: pure functions, rounded down, 0 where nothing is certified.
 
-p is a lower bound of the probability of the predicted class, q an upper bound of that of every other class (where it is left out, 1 - p
-serves). The prediction of the smoothed classifier is the same everywhere at a distance below the radius.
+p is a lower bound of the probability of the predicted class, q an upper bound of that of every other class (where it is left out, 1
+- p serves). The prediction of the smoothed classifier is the same everywhere at a distance below the radius.
 
-The one lemma behind the Gaussian radii (Salman et al., arXiv 1906.04584, lemma 2): for every function f into [0, 1], and so for every
-event, x -> Phi^-1(E f(x + sigma Z)) is 1/sigma-Lipschitz in l_2. Half-spaces attain it.
+The one lemma behind the Gaussian radii (Salman et al., arXiv 1906.04584, lemma 2): for every function f into [0, 1], and so for
+every event, x -> Phi^-1(E f(x + sigma Z)) is 1/sigma-Lipschitz in l_2. Half-spaces attain it.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def probit_sum_two_sided(ps: Sequence[float], qs: Sequence[float], sigmas: Seque
 def uniform_l1(p: float, half_width: float) -> float:
     """l_1 radius of noise uniform on [-w, w]^d, and of splitting noise on (0, 2w): 2 w (p - 1/2).
 
-    Yang et al., arXiv 2002.08118; Levine and Feizi, arXiv 2103.10834, theorem 2: a shift by delta changes any probability by at most
-    ||delta||_1 / (2 w).
+    Yang et al., arXiv 2002.08118; Levine and Feizi, arXiv 2103.10834, theorem 2: a shift by delta changes any probability by at
+    most ||delta||_1 / (2 w).
     """
     _check_sigma(half_width, "the half width of the noise")
     _check_probability(p)

@@ -1,7 +1,8 @@
-"""Draws noisy copies of inputs, classifies them, and counts: a fixed number for each input (`tally`), or until a rule decides (`decide`).
+"""Draws noisy copies of inputs, classifies them, and counts: a fixed number for each input (`tally`), or until a rule decides
+(`decide`).
 
-The network always sees batches of the same size, the last one padded, so that it is one fixed function. What a sample is depends on its
-address alone (seed, stage, index of the input, number of the sample), not on the batch it is drawn in.
+The network always sees batches of the same size, the last one padded, so that it is one fixed function. What a sample is depends on
+its address alone (seed, stage, index of the input, number of the sample), not on the batch it is drawn in.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ FIRST_SHARE = 16
 
 @dataclass(frozen=True)
 class Sampler:
-    """A base classifier under noise. `classify` maps float32 (batch, *shape) to scores (batch, classes); their largest is the label.
+    """A base classifier under noise. `classify` maps float32 (batch, *shape) to scores (batch, classes); their largest is the
+    label.
 
     NaN among the scores is a ValueError. `part` tells the streams of a dual classifier's parts from each other.
     """

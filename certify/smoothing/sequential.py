@@ -40,8 +40,8 @@ class Betting:
     """Two one-sided bets, for p > threshold and for p < threshold, each with a Beta(1/2, 1/2) prior cut off at the threshold.
 
     Wealth after k hits in n against p* is the integral of p^k (1-p)^(n-k) over the prior on (p*, 1], divided by p*^k (1-p*)^(n-k).
-    For every true p <= p* it is a supermartingale, since each bet above p* loses on average; so by Ville's inequality it ever reaches
-    1/alpha with probability at most alpha. Voracek 2024 with the prior truncated, which makes each side rigorous by itself.
+    For every true p <= p* it is a supermartingale, since each bet above p* loses on average; so by Ville's inequality it ever
+    reaches 1/alpha with probability at most alpha. Voracek 2024 with the prior truncated, which makes each side rigorous by itself.
     """
 
     threshold_up: float
@@ -61,7 +61,7 @@ class Betting:
 
 
 def log_wealth(k: np.ndarray, n: np.ndarray, p: float) -> np.ndarray:
-    """Logarithm of the wealth of the truncated bet on "the probability of a hit is above p"; -inf where it is too small to compute."""
+    """Logarithm of the wealth of the truncated bet on "a hit is likelier than p"; -inf where it is too small to compute."""
     misses = n - k
     with np.errstate(divide="ignore"):
         # The mass above p as a mass of misses below 1 - p: tiny values keep their digits.
@@ -71,7 +71,8 @@ def log_wealth(k: np.ndarray, n: np.ndarray, p: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class UnionBound:
-    """Exact binomial tests at times that grow by a tenth, with levels 5 alpha / ((j + 4)(j + 5)), j = 1, 2, ..., which add up to alpha.
+    """Exact binomial tests at times that grow by a tenth, with levels 5 alpha / ((j + 4)(j + 5)), j = 1, 2, ..., which add up to
+    alpha.
 
     Voracek 2024. Hits only grow, so that a test counts as passed as soon as enough hits for it are there.
     """
@@ -119,8 +120,8 @@ class UnionBound:
 class Curtailed:
     """The fixed test of `budget` samples, broken off once its outcome is certain: the same answers, at no cost in alpha.
 
-    Yes means that the exact (Clopper-Pearson) bound at `budget` samples will exceed the threshold, no that it cannot; so `beta` is not
-    an error probability here: no says that this many samples do not show it.
+    Yes means that the exact (Clopper-Pearson) bound at `budget` samples will exceed the threshold, no that it cannot; so `beta` is
+    not an error probability here: no says that this many samples do not show it.
     """
 
     threshold_up: float

@@ -43,8 +43,8 @@ class Decision:
 class Smoothed:
     """A classifier under noise. Parts of a dual classifier see disjoint sets of pixels, see `certify.smoothing.dual`.
 
-    Inputs are (batch, *shape), uint8 or floats in the units of the noise. `index` addresses the random streams of each input: its row
-    in the data set, or what `index_of` derives from the input itself. Same seed, same index: same noise, in whatever batch.
+    Inputs are (batch, *shape), uint8 or floats in the units of the noise. `index` addresses the random streams of each input: its
+    row in the data set, or what `index_of` derives from the input itself. Same seed, same index: same noise, in whatever batch.
     """
 
     parts: tuple[Sampler, ...]
@@ -66,25 +66,26 @@ class Smoothed:
 
         Each is wrong with probability at most alpha. The inputs' selection samples share batches.
         """
-        index = self._index(x, index)
+        rows = self._rows(x, index)
         selects = VARIANTS[self.variant].selects
-        selection = [] if selects else self._counts(x, index, Stage.SELECT, n0)
+        selection = [] if selects else self._counts(x, rows, Stage.SELECT, n0)
         for i in range(len(x)):
-            counts = self._counts(x[i : i + 1], index[i : i + 1], Stage.ESTIMATE, n)
+            counts = self._counts(x[i : i + 1], rows[i : i + 1], Stage.ESTIMATE, n)
             chosen = [part[i] for part in selection]
             candidate = int(np.sum(counts if selects else chosen, axis=0).argmax())
-            yield self._certificate(x[i], int(index[i]), candidate, [part[0] for part in counts], chosen, alpha)
+            yield self._certificate(x[i], int(rows[i]), candidate, [part[0] for part in counts], chosen, alpha)
 
     def predict(self, x: Tensor, n: int, alpha: Fraction, index: Sequence[int] | None = None) -> list[int]:
-        """The smoothed classifier's answer for each input, wrong with probability at most alpha; ABSTAIN where the vote is too close.
+        """The smoothed classifier's answer for each input, wrong with probability at most alpha; ABSTAIN where the vote is too
+        close.
 
         Cohen et al. 2019, PREDICT, on n samples. For dual classifiers use `certify`: their vote is no count of one sample.
         """
         if len(self.parts) > 1:
             raise ValueError("predict is for classifiers of one part; certify answers the same question for a dual one")
-        index = self._index(x, index)
+        rows = self._rows(x, index)
         level = alpha - n * Fraction(self.parts[0].noise.slack(x[0].numel()))  # n draws are n slacks away from the stated noise
-        return [_winner(counts, level) for counts in self._counts(x, index, Stage.PREDICT, n)[0]]
+        return [_winner(counts, level) for counts in self._counts(x, rows, Stage.PREDICT, n)[0]]
 
     def certify_at(
         self,
@@ -105,13 +106,13 @@ class Smoothed:
         if self.variant != "pa":
             raise ValueError(f"certify_at tests p against one threshold, for variant 'pa'; this classifier has {self.variant!r}")
         beta = alpha if beta is None else beta
-        sampler, index = self.parts[0], self._index(x, index)
+        sampler, rows = self.parts[0], self._rows(x, index)
         encoded = sampler.noise.encode(x)
-        candidates = self._counts(x, index, Stage.SELECT, n0)[0].argmax(axis=1)
+        candidates = self._counts(x, rows, Stage.SELECT, n0)[0].argmax(axis=1)
         test = threshold_rule(rule, radius, sampler, x[0].numel(), alpha, beta, max_n)
-        questions = (Question(i, encoded[i], int(index[i]), int(candidates[i]), test) for i in range(len(x)))
+        questions = (Question(i, encoded[i], int(rows[i]), int(candidates[i]), test) for i in range(len(x)))
         for answer in decide(sampler, questions):
-            yield answer.key, _decision(answer, candidates, radius, alpha, beta, rule, self.seed, index, n0)
+            yield answer.key, _decision(answer, candidates, radius, alpha, beta, rule, self.seed, rows, n0)
 
     def _counts(self, x: Tensor, index: Tensor, stage: Stage, n: int) -> list[np.ndarray]:
         """(inputs, classes) for each part."""
@@ -119,7 +120,7 @@ class Smoothed:
             raise ValueError(f"at least one sample is needed, got n = {n}")
         return [tally(part, part.noise.encode(x), index, stage, n) for part in self.parts]
 
-    def _index(self, x: Tensor, index: Sequence[int] | None) -> Tensor:
+    def _rows(self, x: Tensor, index: Sequence[int] | None) -> Tensor:
         numbers = [index_of(row) for row in x] if index is None else list(index)
         if len(numbers) != len(x):
             raise ValueError(f"{len(x)} inputs and {len(numbers)} indices")
@@ -231,7 +232,7 @@ class Smooth:
         self.seed = seed
 
     def certify(self, x: Tensor, n0: int, n: int, alpha: float, batch_size: int) -> tuple[int, float]:
-        """Class and l_2 radius, wrong with probability at most alpha; (ABSTAIN, 0.0) where nothing could be shown. x is (*shape)."""
+        """Class and l_2 radius, wrong with probability at most alpha, or (ABSTAIN, 0.0). x is (*shape)."""
         found = next(self._smoothed(x, batch_size).certify(x[None], n0, n, Fraction(alpha)))
         return found.label, found.radius
 

@@ -19,8 +19,9 @@ def dual_two_sided(p_left: float, p_right: float, q_left: float, q_right: float,
     """l_2 radius of dual smoothing, p_l + p_r against q_l + q_r; a sound lower bound of the exact one, which has no closed form.
 
     With u, v the norms of the two halves of delta, the class keeps its lead while
-    F(u, v) = Phi(a_l - u/s_l) + Phi(a_r - v/s_r) - Phi(b_l + u/s_l) - Phi(b_r + v/s_r) > 0, a and b the probits of p and q. F falls in
-    u and in v, so F(R cos t1, R sin t2) > 0 proves R for all angles in [t1, t2]: R holds if all cells of a cover of [0, pi/2] do.
+    F(u, v) = Phi(a_l - u/s_l) + Phi(a_r - v/s_r) - Phi(b_l + u/s_l) - Phi(b_r + v/s_r) > 0, a and b the probits of p and q. F falls
+    in u and in v, so F(R cos t1, R sin t2) > 0 proves R for all angles in [t1, t2]: R holds if all cells of a cover of [0, pi/2]
+    do.
     """
     for sigma in (sigma_left, sigma_right):
         if not 0 < sigma < math.inf:
