@@ -28,6 +28,17 @@ def relax(rows, lower_owner, upper_owner, out, shift, lower_slope, lower_shift, 
 
 
 @njit(**_OPTIONS)
+def follow(x, rows, lower_owner, upper_owner, out, lower_slope, lower_shift, upper_slope, upper_shift):  # type: ignore[no-untyped-def]
+    """See `reference.follow`."""
+    for r in range(rows.shape[0]):
+        p, q = lower_owner[r], upper_owner[r]
+        for i in range(rows.shape[1]):
+            lower = lower_slope[p, i] * x[r, i] + lower_shift[p, i]
+            upper = upper_slope[q, i] * x[r, i] + upper_shift[q, i]
+            out[r, i] = lower if rows[r, i] > 0 else upper
+
+
+@njit(**_OPTIONS)
 def relax_gradients(  # type: ignore[no-untyped-def]
     first,
     last,

@@ -31,8 +31,7 @@ def _by_rows(kernel: Callable[..., None], count: int, elements: int, rowwise: tu
     if threads == 1:
         kernel(*rowwise, *shared)
         return
-    ends = np.linspace(0, count, threads + 1).astype(int)
-    blocks = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    blocks = [slice(count * i // threads, count * (i + 1) // threads) for i in range(threads)]
     futures = [_pool(threads).submit(kernel, *(array[block] for array in rowwise), *shared) for block in blocks[1:]]
     kernel(*(array[blocks[0]] for array in rowwise), *shared)
     for future in futures:
@@ -62,6 +61,26 @@ def relax(
     lines = _numpy(lower_slope, lower_shift, upper_slope, upper_shift)
     _by_rows(cpu.relax, len(rows), rows.numel(), (a, lo, up, out.numpy(), shift.numpy()), tuple(lines))
     return out, shift
+
+
+def follow(
+    x: Tensor,
+    rows: Tensor,
+    lower_slope: Tensor,
+    lower_shift: Tensor,
+    lower_owner: Tensor,
+    upper_slope: Tensor,
+    upper_shift: Tensor,
+    upper_owner: Tensor,
+) -> Tensor:
+    """`reference.follow`: points and rows (R, n), lines (owners, n); returns (R, n)."""
+    if rows.device.type != "cpu":
+        lower = lower_slope[lower_owner] * x + lower_shift[lower_owner]
+        return torch.where(rows > 0, lower, upper_slope[upper_owner] * x + upper_shift[upper_owner])
+    out = torch.empty_like(rows, memory_format=torch.contiguous_format)
+    lines = tuple(_numpy(lower_slope, lower_shift, upper_slope, upper_shift))
+    _by_rows(cpu.follow, len(rows), rows.numel(), (*_numpy(x, rows, lower_owner, upper_owner), out.numpy()), lines)
+    return out
 
 
 def relax_gradients(

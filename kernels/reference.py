@@ -28,6 +28,22 @@ def relax(
     return new, shift
 
 
+def follow(
+    x: Array,
+    rows: Array,
+    lower_slope: Array,
+    lower_shift: Array,
+    lower_owner: Index,
+    upper_slope: Array,
+    upper_shift: Array,
+    upper_owner: Index,
+) -> Array:
+    """y at the points x on the lines that `relax` takes for these rows: the lower line where the coefficient is positive, else the upper."""
+    lower = lower_slope[lower_owner] * x + lower_shift[lower_owner]
+    upper = upper_slope[upper_owner] * x + upper_shift[upper_owner]
+    return np.where(rows > 0, lower, upper)
+
+
 def relax_gradients(
     rows: Array,
     lower_slope: Array,

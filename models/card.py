@@ -27,7 +27,7 @@ def measure(model: Model, recipe: Recipe, family: Family) -> Measured:
     x, y = torch.as_tensor(family.test.x).double(), torch.as_tensor(family.test.y)
     with torch.no_grad():
         correct = int((model(x).argmax(1) == y).sum())
-    x, y = x[: family.measured], y[: family.measured]
+    x, y = model.to_input(x[: family.measured]), y[: family.measured]
     attacked, certified = {}, {}
     for eps in recipe.radii:
         outcomes = list(evaluate(model, x, y, Threat(eps), recipe.methods))
@@ -64,7 +64,7 @@ def facts(module: nn.Module, recipe: Recipe, family: Family, found: Measured, se
         "architecture": f"{(recipe.architecture.__doc__ or '').rstrip('.')}; ReLU; {parameters} parameters",
         "training": f"{training}; Adam, {recipe.plan.epochs} epochs, batches of {recipe.plan.batch}, seed {recipe.seed}",
         "clean accuracy": f"{100 * found.correct / found.images:.2f} % ({found.correct} of {found.images} test images)",
-        "made by": f"`python models/{family.script} {recipe.name}` in {seconds:.0f} s on one core, torch {torch.__version__}",
+        "made by": f"`python models/{family.script} {recipe.name}` in {seconds:.0f} s of processor time, torch {torch.__version__}",
     }
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
 

@@ -8,9 +8,8 @@ lines: min(A_i, 0)). One pass back and one forward an iteration; every iterate i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from certify.bounds.backward import at_input, pull_to_input
 from certify.bounds.concretize import minimiser
 from certify.bounds.relaxed import NonlinearStep, Relaxed, Step
 from certify.graph import Node
-from certify.operators.base import Elementwise, Line, Lines
+from certify.operators.base import Line, Lines
 from certify.operators.relaxation import LinesRelaxation
 from certify.operators.rows import Rows
 from certify.operators.table import OPS
@@ -37,52 +36,67 @@ class Schedule:
 
 @dataclass
 class _Side:
-    """The parameter t of one node's lower (or upper) lines, one value for each row and neuron, and Adam's moments."""
+    """The free lower (or upper) lines of one node: one parameter t for every pair of a row and a neuron whose line is not determined.
 
-    family: Any
+    `where` are the pairs, flat in (rows, *shape); `slope` and `shift` hold the lines of all pairs, those of the others once and for all.
+    """
+
+    family: Callable[..., Line]
+    where: Tensor
+    l: Tensor
+    u: Tensor
+    node: Node
+    params: Mapping[str, Tensor]
     t: Tensor
-    first: Tensor = field(init=False)
-    second: Tensor = field(init=False)
-    line: Line | None = None
+    slope: Tensor
+    shift: Tensor
+    line: Line = field(init=False)
 
     def __post_init__(self) -> None:
         self.first, self.second = torch.zeros_like(self.t), torch.zeros_like(self.t)
+        self.refresh()
 
-    def ascend(self, gradient: Tensor, iteration: int, schedule: Schedule) -> None:
+    def refresh(self) -> None:
+        """Writes the lines of the current parameters."""
+        self.line = self.family(self.t, self.l, self.u, self.node, self.params)
+        self.slope.view(-1)[self.where] = self.line.slope
+        self.shift.view(-1)[self.where] = self.line.intercept
+
+    def ascend(self, part: Tensor, z: Tensor, iteration: int, schedule: Schedule) -> None:
+        """One step of Adam along d bound / d t, given the coefficients that use this side and the neurons' inputs."""
+        gradient = part * (self.line.slope_dt * z + self.line.intercept_dt)
         b1, b2 = schedule.momentum
         self.first.lerp_(gradient, 1 - b1)
         self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
         rate = schedule.step * schedule.decay**iteration / (1 - b1 ** (iteration + 1))
         scale = (self.second / (1 - b2 ** (iteration + 1))).sqrt_().add_(1e-12)
         self.t.addcdiv_(self.first, scale, value=rate).clamp_(0, 1)
+        self.refresh()
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Free:
-    """A node with free lines: its input bounds and lines gathered for the rows, and the parameters of its sides."""
+    """A node with free lines."""
 
     node: Node
-    rule: Elementwise
-    params: Mapping[str, Tensor]
-    l: Tensor
-    u: Tensor
     step: NonlinearStep
     lower: _Side | None
     upper: _Side | None
 
     def relaxed(self) -> Step:
-        lines, rowwise = list(self.step.relaxation.lines), [False, False]  # type: ignore[attr-defined]
-        for side, at, which in ((self.lower, 0, 0), (self.upper, 2, 1)):
-            if side is not None:
-                side.line = side.family(side.t, self.l, self.u, self.node, self.params)
-                lines[at], lines[at + 1] = side.line.slope, side.line.intercept
-                rowwise[which] = True
-        return NonlinearStep(LinesRelaxation(Lines(*lines), *rowwise), self.step.gamma, self.step.scale)
+        ls, lb, us, ub = self.step.relaxation.lines  # type: ignore[attr-defined]
+        lower = (ls, lb) if self.lower is None else (self.lower.slope, self.lower.shift)
+        upper = (us, ub) if self.upper is None else (self.upper.slope, self.upper.shift)
+        relaxation = LinesRelaxation(Lines(*lower, *upper), self.lower is not None, self.upper is not None)
+        return NonlinearStep(relaxation, self.step.gamma, self.step.scale)
 
     def ascend(self, rows: Tensor, z: Tensor, iteration: int, schedule: Schedule) -> None:
-        for side, part in ((self.lower, rows.clamp(min=0)), (self.upper, rows.clamp(max=0))):
-            if side is not None and side.line is not None:
-                side.ascend(part * (side.line.slope_dt * z + side.line.intercept_dt), iteration, schedule)
+        if self.lower is not None:
+            part = rows.flatten()[self.lower.where].clamp_(min=0)
+            self.lower.ascend(part, z.flatten()[self.lower.where], iteration, schedule)
+        if self.upper is not None:
+            part = rows.flatten()[self.upper.where].clamp_(max=0)
+            self.upper.ascend(part, z.flatten()[self.upper.where], iteration, schedule)
 
 
 def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
@@ -94,15 +108,36 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
             continue
         params = relaxed.program.params(node)
         l, u = relaxed.intervals[node.inputs[0]]
-        if bool(rule.linear(l, u, node, params).all()):
+        loose = (~rule.linear(l, u, node, params)).flatten(1)
+        if not bool(loose.any()):
             continue
-        starts = (rule.lower_start, rule.upper_start)
-        lo, hi = l[owner], u[owner]
-        sides = [
-            _Side(family, start(l, u, node, params)[owner].clone()) if family else None
-            for family, start in zip(families, starts, strict=True)
-        ]
-        free[node.name] = _Free(node, rule, params, lo, hi, relaxed.steps[node.name], *sides)  # type: ignore[arg-type]
+        row, neuron = loose[owner].nonzero(as_tuple=True)
+        pair = (owner[row], neuron)
+        known = {role: p.expand(node.shape).flatten()[neuron] if p.is_floating_point() else p for role, p in params.items()}
+        step = relaxed.steps[node.name]
+        lines: Lines = step.relaxation.lines  # type: ignore[attr-defined]
+
+        def side(
+            family: Callable[..., Line] | None,
+            start: Callable[..., Tensor] | None,
+            slope: Tensor,
+            shift: Tensor,
+            *,
+            where: Tensor = row * loose.shape[1] + neuron,
+            ends: tuple[Tensor, Tensor] = (l.flatten(1)[pair], u.flatten(1)[pair]),
+            node: Node = node,
+            known: Mapping[str, Tensor] = known,
+        ) -> _Side | None:
+            if family is None or start is None:
+                return None
+            return _Side(family, where, *ends, node, known, start(*ends, node, known).clone(), slope[owner], shift[owner])
+
+        free[node.name] = _Free(
+            node,
+            step,  # type: ignore[arg-type]
+            side(families[0], rule.lower_start, lines.lower_slope, lines.lower_intercept),
+            side(families[1], rule.upper_start, lines.upper_slope, lines.upper_intercept),
+        )
     return free
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.alpha import optimised_lower_bound
-from certify.bounds.backward import DEFAULT_MEMORY, at_input, lower_bound, pull_back, rows_per_chunk, tighten_backward
+from certify.bounds.backward import DEFAULT_MEMORY, lower_bound, over_intervals, pull_back, rows_per_chunk, tighten_backward
 from certify.bounds.forward import ForwardForms
 from certify.bounds.interval import Interval
 from certify.bounds.relaxed import Region, Relaxed, Tighten, refuse_nan, relax_network
@@ -58,16 +58,8 @@ def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor, memory: int) -> In
 
 def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) -> Tensor:
     """Interval arithmetic that counts the affine maps behind the last nonlinear nodes as part of the objective (arXiv 1810.12715)."""
-    left, constant = pull_back(relaxed, start, owner, relaxed.steps, through=lambda node: OPS[node.op].affine)
-    total = first = at_input(relaxed, left.pop(relaxed.program.graph.input, None), constant, owner)
-    gamma = relaxed.rounding.gamma
-    for name, rows in left.items():
-        l, u = relaxed.intervals[name]
-        total = total + rows.minimise(l, u, owner)
-        if relaxed.rounding.active:
-            scale = torch.maximum(l.abs(), u.abs())
-            total = total - gamma(scale[0].numel() + 4 + len(left), scale.dtype) * rows.magnitude(scale, owner)
-    return total - gamma(len(left), first.dtype) * first.abs() if relaxed.rounding.active else total
+    left, constant, _ = pull_back(relaxed, start, owner, relaxed.steps, through=lambda node: OPS[node.op].affine)
+    return over_intervals(relaxed, left, constant, owner)
 
 
 METHODS: Mapping[str, Method] = {

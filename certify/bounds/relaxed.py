@@ -88,6 +88,7 @@ class Relaxed:
     region: Region
     rounding: Rounding
     order: tuple[Node, ...]
+    readers: Mapping[str, Sequence[Node]]
     intervals: dict[str, Interval] = field(default_factory=dict)
     steps: dict[str, Step] = field(default_factory=dict)
 
@@ -105,17 +106,17 @@ def relax_network(program: Program, region: Region, target: str, tighten: Tighte
     """Relaxes all that `target` depends on over `region`, whose tensors are (batch, *graph.input_shape) in the program's dtype."""
     graph = program.graph
     alive = graph.ancestors(target)
-    relaxed = Relaxed(program, region, rounding, tuple(node for node in graph.nodes if node.name in alive))
+    readers = {name: [n for n in nodes if n.name in alive] for name, nodes in graph.consumers().items()}
+    relaxed = Relaxed(program, region, rounding, tuple(node for node in graph.nodes if node.name in alive), readers)
     shapes = {node.name: node.shape for node in relaxed.order}
     exact = exact_intervals(graph) if region.box is region else set()
-    readers = {name: [n for n in nodes if n.name in alive] for name, nodes in graph.consumers().items()}
     for node in relaxed.order:
         if node.op == INPUT:
             box = region.box
             relaxed.intervals[node.name] = (box.lower, box.upper)
         else:
             _relax_node(relaxed, node, [shapes[name] for name in node.inputs])
-        mask = None if node.name in exact else _worth_tightening(relaxed, node, readers[node.name])
+        mask = None if node.name in exact else worth_tightening(relaxed, node)
         if mask is not None:
             relaxed.intervals[node.name] = tighten(relaxed, node, mask)
     return relaxed
@@ -153,11 +154,11 @@ def _refuse_outside_domain(rule: object, node: Node, params: Params, l: Tensor, 
         )
 
 
-def _worth_tightening(relaxed: Relaxed, node: Node, readers: Sequence[Node]) -> Tensor | None:
-    """The neurons of `node` whose interval decides the lines of a nonlinear reader; None where there are none."""
+def worth_tightening(relaxed: Relaxed, node: Node) -> Tensor | None:
+    """The neurons of `node` whose interval decides the lines of a nonlinear reader, (batch, *shape); None where there are none."""
     l, u = relaxed.intervals[node.name]
     mask = None
-    for reader in readers:
+    for reader in relaxed.readers[node.name]:
         rule = OPS[reader.op]
         if not rule.affine:
             useful = ~rule.linear(l, u, reader, relaxed.program.params(reader))

@@ -13,9 +13,9 @@ EXAMPLES = """\
 
 
 def _onnx_operators() -> Sequence[str]:
-    from certify.io.onnx.table import HANDLERS
+    from certify.io.onnx.table import OPERATORS
 
-    return sorted(HANDLERS)
+    return OPERATORS
 
 
 def _opset_versions() -> Sequence[str]:

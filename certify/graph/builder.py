@@ -49,7 +49,7 @@ class GraphBuilder:
         arrays = [value for value in map(self._constants.get, inputs) if isinstance(value, np.ndarray)]
         if len(arrays) < len(inputs):
             return self.derive(name, function, *inputs, shape=shape)
-        return self.constant(name, function(*(array.astype(np.float64) for array in arrays)))
+        return self.constant(name, np.ascontiguousarray(function(*(array.astype(np.float64) for array in arrays))))
 
     def add(
         self,

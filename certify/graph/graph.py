@@ -3,9 +3,9 @@
 Every model (ONNX, torch.export, a live module) becomes a `Graph`; bounds, search and proofs see nothing else. It holds no torch and
 no onnx: constants are whatever arrays the front end put in (numpy arrays, or the live parameters of a module).
 
-A node's `shape` is the shape of *one* evaluation of the model exactly as its file declares it, with a symbolic batch axis set to 1: a
-network declared `[N, 3, 32, 32]` has an input node of shape `(1, 3, 32, 32)`. The engine's own batch axis lies in front of it, so that
-values are `(batch, *shape)`. Nothing has to guess which axis of a Reshape or Transpose was the batch.
+A node's `shape` is the shape of *one* evaluation of the model exactly as its file declares it, with a symbolic batch axis set to 1:
+a network declared `[N, 3, 32, 32]` has an input node of shape `(1, 3, 32, 32)`. The engine's own batch axis lies in front of it, so
+that values are `(batch, *shape)`. Nothing has to guess which axis of a Reshape or Transpose was the batch.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Node:
 class Derived:
     """A constant computed from other constants, such as BatchNorm's scale from gamma, variance and epsilon.
 
-    `function` must work on numpy arrays and on torch tensors alike (arithmetic and `.reshape` only). Of a live module it is evaluated
-    again whenever bounds are computed, so that they stay differentiable in the parameters.
+    `function` must work on numpy arrays and on torch tensors alike (arithmetic and `.reshape` only). Of a live module it is
+    evaluated again whenever bounds are computed, so that they stay differentiable in the parameters.
     """
 
     name: str

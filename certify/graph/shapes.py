@@ -5,8 +5,8 @@ An operator that is not listed is elementwise: one input, and its shape. Shapes 
 | operator | inputs, params | attrs | meaning |
 |---|---|---|---|
 | linear | x; weight (out, in), bias (out)? | | x @ weight.T + bias on the last axis |
-| matmul | x; weight (..., k, n) | | x @ weight, numpy broadcasting of leading axes |
-| conv | x (n, c, *space); weight, bias? | stride, padding, dilation, groups | padding symmetric per axis; anything else is a `pad` before it |
+| matmul | x; weight (..., k, n) | | x @ weight, numpy broadcasting of leading axes; x has as many axes as weight, or more |
+| conv | x (n, c, *space); weight, bias? | stride, padding, dilation, groups | padding equal on both sides, else a `pad` before |
 | conv_transpose | x; weight, bias? | stride, padding, output_padding, dilation, groups | as torch |
 | scale, shift | x; factor or offset | | x * factor, x + offset; the constant broadcasts to x's shape, never the reverse |
 | add, sub, mul | x, y of equal shape | | |
@@ -64,6 +64,8 @@ def _linear(inputs: Sequence[Shape], params: Mapping[str, Shape], attrs: Mapping
 
 def _matmul(inputs: Sequence[Shape], params: Mapping[str, Shape], attrs: Mapping[str, Any]) -> Shape:
     x, weight = inputs[0], params["weight"]
+    if len(x) < len(weight):
+        raise ValueError(f"the weight {list(weight)} has more axes than the input {list(x)}; reshape the input to as many")
     if x[-1] != weight[-2]:
         raise ValueError(f"cannot multiply {list(x)} by {list(weight)}")
     return (*broadcast(x[:-2], weight[:-2]), x[-2], weight[-1])

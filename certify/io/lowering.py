@@ -94,6 +94,13 @@ def constant_node(builder: GraphBuilder, x: str, value: Constant, source: str) -
     return shift(builder, zero, name, source)
 
 
+def matmul(builder: GraphBuilder, x: str, weight: str, source: str) -> str:
+    """x @ weight for a weight of several matrices, whose leading axes broadcast against those of x."""
+    shape, rank = builder.shape(x), len(builder.constant_shape(weight))
+    lifted = reshape(builder, x, (*(1,) * (rank - len(shape)), *shape), f"{source}.lifted")
+    return builder.add("matmul", [lifted], {"weight": weight}, source=source)
+
+
 def negate(builder: GraphBuilder, x: str, source: str) -> str:
     """-x"""
     return scale(builder, x, -1.0, source)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ def _merged(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return apply
 
 
-def _options(node: Node) -> dict[str, object]:
+def _options(node: Node) -> dict[str, Any]:
     return {key: value for key, value in node.attrs.items() if key in ("stride", "padding", "dilation", "groups", "output_padding")}
 
 
@@ -39,17 +40,47 @@ def _conv_transpose(x: Tensor, node: Node, weight: Tensor, bias: Tensor | None =
     return _merged(_CONV_TRANSPOSE[weight.ndim - 2])(x, weight, bias, **_options(node))
 
 
+def spread(
+    rows: Tensor,
+    weight: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_padding: Sequence[int],
+    groups: int,
+    dilation: Sequence[int],
+) -> Tensor:
+    """Transposed convolution of many rows, (rows, channels, *space).
+
+    torch's own is fast where it can vectorise over the channels it writes. The few channels of an image leave it at a tenth of the
+    machine's speed; there one product with the map's matrix (small windows) or a product per cell and a fold are quicker.
+    """
+    channels = weight.shape[1]
+    if weight.ndim != 4 or groups != 1 or channels >= 8:
+        return _CONV_TRANSPOSE[weight.ndim - 2](rows, weight, None, stride, padding, output_padding, groups, dilation)
+    cells = prod(rows.shape[1:])
+    size = [
+        (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
+        for n, s, p, d, k, extra in zip(rows.shape[2:], stride, padding, dilation, weight.shape[2:], output_padding, strict=True)
+    ]
+    if cells <= len(rows) and prod(size) <= 12 * prod(weight.shape[2:]):
+        units = torch.eye(cells, dtype=rows.dtype, device=rows.device).reshape(-1, *rows.shape[1:])
+        matrix = _CONV_TRANSPOSE[2](units, weight, None, stride, padding, output_padding, groups, dilation)
+        return (rows.flatten(1) @ matrix.flatten(1)).reshape(len(rows), *matrix.shape[1:])
+    patches = weight.flatten(1).t() @ rows.flatten(2)
+    return F.fold(patches, size, weight.shape[2:], dilation=dilation, padding=padding, stride=stride)
+
+
 def _conv_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:
     """The transpose of a convolution; `output_padding` restores the input cells that the stride left over."""
     weight, options = params["weight"], _options(node)
-    spread = [
+    reached = [
         (out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1
         for out, stride, pad, dilation, kernel in zip(
             node.shape[2:], node.attrs["stride"], node.attrs["padding"], node.attrs["dilation"], weight.shape[2:], strict=True
         )
     ]
-    left_over = [size - covered for size, covered in zip(shapes[0][2:], spread, strict=True)]
-    return (_merged(_CONV_TRANSPOSE[weight.ndim - 2])(rows, weight, output_padding=left_over, **options),)
+    options["output_padding"] = [size - covered for size, covered in zip(shapes[0][2:], reached, strict=True)]
+    return (_merged(spread)(rows, weight, **options),)
 
 
 def _conv_transpose_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:
@@ -89,8 +120,9 @@ def _window_origin(position: Tensor, node: Node) -> Tensor:
 def _conv_windows(rows: WindowRows, node: Node, params: Params, shapes: Shapes) -> tuple[Rows, ...]:
     """A window of outputs reads a window of inputs: the transposed convolution of the window itself, without padding."""
     weight = params["weight"]
-    values = _CONV_TRANSPOSE[weight.ndim - 2](
-        rows.masked().values, weight, stride=node.attrs["stride"], dilation=node.attrs["dilation"], groups=node.attrs["groups"]
+    none = (0,) * (weight.ndim - 2)
+    values = spread(
+        rows.masked().values, weight, node.attrs["stride"], none, none, node.attrs["groups"], node.attrs["dilation"]
     )
     return (WindowRows(values, _window_origin(rows.origin, node), shapes[0]).compact(),)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from certify.kernels import dispatch
 from certify.operators.rows import DenseRows, Rows
 
 
@@ -59,9 +60,9 @@ class LinesRelaxation:
         return rows.relax((ls, us), (lb, ub), self._owners(owner))
 
     def push(self, x: Tensor, rows: Tensor, owner: Tensor) -> Tensor:
-        ls, lb, us, ub = self.lines
+        ls, lb, us, ub = (line.flatten(1) for line in self.lines)
         lower, upper = self._owners(owner)
-        return torch.where(rows > 0, ls[lower] * x + lb[lower], us[upper] * x + ub[upper])
+        return dispatch.follow(x.flatten(1), rows.flatten(1), ls, lb, lower, us, ub, upper).reshape(rows.shape)
 
     def envelope(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
         ls, lb, us, ub = (line[:, None] for line in self.lines)

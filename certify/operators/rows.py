@@ -49,7 +49,7 @@ class Rows(Protocol):
     def plus_window(self, other: WindowRows) -> Rows:
         """`plus` of rows known to be windows."""
 
-    def select(self, rows: slice) -> Rows:
+    def select(self, rows: slice | Tensor) -> Rows:
         """Some of the rows."""
 
 
@@ -91,7 +91,7 @@ class DenseRows:
     def plus_window(self, other: WindowRows) -> Rows:
         return self.plus(other)
 
-    def select(self, rows: slice) -> Rows:
+    def select(self, rows: slice | Tensor) -> Rows:
         return DenseRows(self.values[rows])
 
 
@@ -133,7 +133,7 @@ class UnitRows:
     def plus_window(self, other: WindowRows) -> Rows:
         return self.plus(other)
 
-    def select(self, rows: slice) -> Rows:
+    def select(self, rows: slice | Tensor) -> Rows:
         return UnitRows(self.index[rows], self.sign[rows], self.shape)
 
 
@@ -147,12 +147,13 @@ class WindowRows:
     """Coefficients over (1, channels, *space) that vanish outside a window of each row's own position: what convolutions leave.
 
     `values` is (rows, channels, *window), `origin` (rows, axes) the position of the window's first cell, which may lie outside the
-    space. Cells outside stand for padding; whoever reads the values skips them.
+    space. Cells outside stand for padding; whoever reads the values skips them, unless `clean` says that they hold zeros.
     """
 
     values: Tensor
     origin: Tensor
     shape: Shape
+    clean: bool = False
 
     @property
     def _space(self) -> tuple[int, int, int]:
@@ -171,9 +172,11 @@ class WindowRows:
 
     def masked(self) -> WindowRows:
         """The same rows with zeros stored in the cells outside the space: what a convolution may read."""
+        if self.clean:
+            return self
         values, origin = self._kernel_form()
         inside = kernels.window_mask(values, origin, self._space)
-        return WindowRows(inside.reshape(self.values.shape), self.origin, self.shape)
+        return WindowRows(inside.reshape(self.values.shape), self.origin, self.shape, clean=True)
 
     def dense(self) -> Tensor:
         values, origin = self._kernel_form()
@@ -191,7 +194,7 @@ class WindowRows:
         values, origin = self._kernel_form()
         (ls, us), (lb, ub) = ([self._over_space(line) for line in pair] for pair in (slopes, shifts))
         new, shift = kernels.window_relax(values, origin, ls, lb, us, ub, owners[0])
-        return WindowRows(new.reshape(self.values.shape), self.origin, self.shape), shift
+        return WindowRows(new.reshape(self.values.shape), self.origin, self.shape, clean=True), shift
 
     def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
         values, origin = self._kernel_form()
@@ -207,8 +210,8 @@ class WindowRows:
     def plus(self, other: Rows) -> Rows:
         return other.plus_window(self)
 
-    def select(self, rows: slice) -> Rows:
-        return WindowRows(self.values[rows], self.origin[rows], self.shape)
+    def select(self, rows: slice | Tensor) -> Rows:
+        return WindowRows(self.values[rows], self.origin[rows], self.shape, self.clean)
 
     def plus_window(self, other: WindowRows) -> Rows:
         """The sum of two sets of windows that lie at a constant offset, as the two branches of a residual block do."""

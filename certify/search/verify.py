@@ -17,6 +17,7 @@ from certify.graph import GraphError
 from certify.io.witness import Question, Witness
 from certify.model import Model
 from certify.search.attack import find_witness
+from certify.search.descent import Effort
 from certify.search.problem import Table, tabulate
 from certify.search.proving import lower_bounds
 from certify.search.result import Result, Verdict
@@ -63,21 +64,21 @@ class Stage:
     run: Callable[[Problem, Progress], Progress]
 
 
-def _attack(problem: Problem, progress: Progress, *, steps: int, restarts: int, share: float) -> Progress:
-    """Looks for a witness, for at most `share` of the time left."""
-    clauses = np.flatnonzero(progress.open)
+def _attack(problem: Problem, progress: Progress, *, effort: Effort, share: float, most: int = 1 << 30) -> Progress:
+    """Looks for a witness of the open clauses (at most so many, spread evenly) for a share of the time left."""
+    open_ = np.flatnonzero(progress.open)
+    clauses = open_[:: -(-len(open_) // most)]
     witness = find_witness(
         problem.model,
         problem.spec,
         clauses,
-        steps=steps,
-        restarts=restarts,
+        effort,
         seed=problem.seed,
         deadline=time.monotonic() + share * problem.remaining(),
         device=problem.device,
     )
     outcome = "no witness found" if witness is None else "found a witness, replayed in the original model"
-    line = f"attack ({steps} steps, {restarts} restarts) on {_count(len(clauses))}: {outcome}"
+    line = f"attack ({effort.steps} steps, {effort.restarts} restarts) on {_count(len(clauses))}: {outcome}"
     return replace(progress, witness=witness, log=(*progress.log, line))
 
 
@@ -100,12 +101,14 @@ def _bound(problem: Problem, progress: Progress, *, method: str) -> Progress:
     return replace(progress, open=open_, margin=margin, log=(*progress.log, line))
 
 
-_QUICK = Stage("attack", partial(_attack, steps=20, restarts=4, share=0.1))
-_THOROUGH = Stage("attack", partial(_attack, steps=100, restarts=16, share=0.4))
+_QUICK = Stage("attack", partial(_attack, effort=Effort(steps=20, restarts=4), share=0.1, most=256))
+_THOROUGH = Stage("attack", partial(_attack, effort=Effort(steps=100, restarts=16), share=0.2))
+# Many random draws are what finds small unsafe regions in few dimensions, where gradients lead elsewhere.
+_LAST = Stage("attack", partial(_attack, effort=Effort(steps=50, restarts=256, draws=100), share=0.5))
 _BOUNDS = {method: Stage(method, partial(_bound, method=method)) for method in METHODS}
 
 PLANS: Mapping[str, Sequence[Stage]] = {
-    "auto": (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _BOUNDS["alpha-crown"]),
+    "auto": (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _BOUNDS["alpha-crown"], _LAST),
     **{method: (_QUICK, stage, _THOROUGH) for method, stage in _BOUNDS.items()},
 }
 """What each method does, in order; a stage sees only what the earlier ones left open."""
@@ -144,6 +147,10 @@ def _start(problem: Problem) -> tuple[Progress, tuple[str, ...]]:
     notes, empty = spec.notes, int((~nonempty).sum())
     if empty:
         notes = (*notes, f"{empty} of {_count(len(nonempty))} have an empty input set (a lower bound above its upper bound)")
+    regions = np.unique([clause.region for clause, some in zip(spec.clauses, nonempty, strict=True) if some]).astype(np.intp)
+    barren = int((~spec.inputs.attackable()[regions]).sum())
+    if barren:
+        notes = (*notes, f"{barren} of {len(regions)} input sets hold no float32 point: no witness from them can be replayed")
     return Progress(nonempty, np.where(nonempty, -inf, inf), log=notes), notes
 
 

@@ -109,6 +109,13 @@ def test_a_factor_that_varies_along_other_axes_stays() -> None:
     assert operators(normalised(g.graph(y))) == ["conv", "scale"]
 
 
+def test_batch_norm_passes_a_flatten_and_a_transpose_to_reach_a_layer() -> None:
+    g = Chain(1, 2, 3, 3)
+    y = g("shift", g("scale", g.x, factor=rand(2, 1, 1)), offset=rand(2, 1, 1))
+    y = g("reshape", g("transpose", g("scale", y, factor=2.0), attrs={"perm": (0, 2, 3, 1)}), attrs={"shape": (1, 18)})
+    assert operators(normalised(g.graph(g("linear", y, weight=rand(4, 18))))) == ["transpose", "reshape", "linear"]
+
+
 def test_a_layer_that_others_read_too_keeps_its_weights() -> None:
     g = Chain(1, 3)
     y = g("linear", g.x, weight=rand(3, 3))

@@ -215,6 +215,56 @@ def test_a_specification_means_what_its_text_says(assertions: list) -> None:
             assert holds(spec, [*x], [*y]) == all(value_of(formula, x, y) for formula in assertions)
 
 
+words = st.sampled_from(
+    [
+        "(",
+        ")",
+        "assert",
+        "and",
+        "or",
+        "<=",
+        ">=",
+        "<",
+        ">",
+        "=",
+        "X_0",
+        "X_9",
+        "Y_0",
+        "Y_",
+        "1",
+        "-1",
+        ".5",
+        "1e9",
+        "1e-9",
+        "-",
+        "+",
+        "*",
+        ";",
+        "\n",
+        "declare-const",
+        "Real",
+        "not",
+        "[",
+        "]",
+        '"',
+        "<2.0>",
+    ]
+)
+
+
+@given(st.lists(words, max_size=25), st.integers(0, 400))
+def test_any_text_is_read_or_refused_in_one_line(noise: list[str], at: int) -> None:
+    valid = HEADER + BOX + "(assert (or (and (<= Y_0 1) (>= (+ Y_1 X_0) 2)) (<= Y_1 Y_0)))"
+    text = valid[:at] + " ".join(noise) + valid[at:]
+    try:
+        spec = read_vnnlib(text)
+    except ValueError as error:
+        message = str(error)
+    else:
+        message = f"{len(spec.clauses)} clauses"
+    assert "\n" not in message
+
+
 def test_many_inputs_are_read_quickly() -> None:
     count = 20_000
     lines = [f"(declare-const X_{i} Real)" for i in range(count)] + ["(declare-const Y_0 Real)"]

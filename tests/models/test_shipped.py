@@ -66,7 +66,7 @@ def test_the_card_states_the_clean_accuracy_of_the_file(card):
 def test_the_card_states_the_certified_accuracy_of_the_file(card, method):
     model, (x, y) = certify.load(card.with_suffix(".onnx")), images(card.stem)
     for eps, stated in certified_column(card, method).items():
-        proved = torch.cat([outcome.certified[method] for outcome in evaluate(model, x, y, Threat(eps), [method])])
+        proved = torch.cat([outcome.certified[method] for outcome in evaluate(model, model.to_input(x), y, Threat(eps), [method])])
         assert f"{100 * float(proved.double().mean()):.1f}" == stated
 
 
@@ -78,7 +78,7 @@ def test_certified_training_pays_at_the_largest_radius(name):
 
 def test_the_script_makes_a_network_like_the_shipped_one(tmp_path):
     script = [sys.executable, FOLDER / "train_digits.py", "digits_mlp", "--into", tmp_path]
-    subprocess.run(script, check=True, capture_output=True, timeout=300)
+    subprocess.run(script, check=True, capture_output=True, timeout=300, env={**os.environ, "PYTHONPATH": str(FOLDER.parent)})
     x, y = images("digits_mlp")
     made, shipped = (certify.load(folder / "digits_mlp.onnx") for folder in (tmp_path, FOLDER))
     with torch.no_grad():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from certify.graph.graph import Graph
 from certify.graph.passes.fold_affine import fold_affine
@@ -13,12 +14,13 @@ from certify.graph.passes.merge_constants import merge_constants
 from certify.graph.passes.merge_layers import merge_layers
 from certify.graph.passes.merge_moves import merge_moves
 from certify.graph.passes.merge_padding import merge_padding
+from certify.graph.passes.swap_moves import swap_moves
 
 Pass = Callable[[Graph], Graph]
 
 # Products are recognised before constants move into layers, where they would no longer be seen.
-FUSIONS: Sequence[Pass] = (merge_constants, fuse_powers, fuse_gates, fuse_softplus)
-MERGERS: Sequence[Pass] = (merge_constants, merge_moves, merge_padding, fold_affine, merge_layers)
+FUSIONS: Sequence[Pass] = (merge_constants, merge_moves, fuse_powers, fuse_gates, fuse_softplus)
+MERGERS: Sequence[Pass] = (merge_constants, merge_moves, merge_padding, swap_moves, fold_affine, merge_layers)
 
 
 def normalise(graph: Graph) -> Graph:
@@ -26,17 +28,17 @@ def normalise(graph: Graph) -> Graph:
 
     Constants that passes compute are float64 (see `fold_affine`); those of a live module stay live, as derived constants.
     """
-    return _until_stable(_until_stable(graph, FUSIONS), MERGERS)
+    return _until_stable([partial(_until_stable, FUSIONS), partial(_until_stable, MERGERS)], graph)
 
 
-def _until_stable(graph: Graph, passes: Sequence[Pass]) -> Graph:
-    """Every pass that changes something removes or replaces nodes for good, so this ends."""
-    while True:
+def _until_stable(passes: Sequence[Pass], graph: Graph) -> Graph:
+    """Runs passes in turn until none changes anything. Each removes nodes, or moves constants towards a layer, so this ends."""
+    before = None
+    while graph is not before:
         before = graph
         for run in passes:
             graph = run(graph)
-        if graph is before:
-            return graph
+    return graph
 
 
 __all__ = ["normalise"]

@@ -7,6 +7,7 @@ every spelling is factor * g(stretch * x) for some two numbers, so that constant
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isclose, pi, sqrt
 from typing import NamedTuple
 
@@ -42,13 +43,18 @@ def _fuse(draft: Draft, node: Node) -> None:
     for base, outside, gate in _readings(draft, node):
         # outside * x * factor * op(stretch * x) / (stretch * x): scales by one are dropped by a later pass
         stretch, factor = (np.array(c) for c in (gate.stretch, outside * gate.factor / gate.stretch))
+        stretched, gated = (draft.fresh(f"{node.name}.{step}") for step in ("stretched", gate.op))
         draft.replace(
             node.name,
-            Node("stretched", "scale", (base,), node.shape, {"factor": draft.constant("stretch", stretch)}, source=node.source),
-            Node("gated", gate.op, ("stretched",), node.shape, source=node.source),
-            Node("product", "scale", ("gated",), node.shape, {"factor": draft.constant("factor", factor)}, source=node.source),
+            _scaled(draft, node, stretched, base, stretch),
+            replace(node, name=gated, op=gate.op, inputs=(stretched,)),
+            _scaled(draft, node, node.name, gated, factor),
         )
         return
+
+
+def _scaled(draft: Draft, like: Node, name: str, source: str, factor: np.ndarray) -> Node:
+    return replace(like, name=name, op="scale", inputs=(source,), params={"factor": draft.constant(f"{name}.factor", factor)})
 
 
 def _readings(draft: Draft, product: Node) -> Iterator[tuple[str, float, Gate]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
@@ -45,9 +46,21 @@ def _takes(draft: Draft, first: Node, second: Node) -> Node:
     return replace(second, params={"index": draft.constant(f"{second.name}.index", index)})
 
 
-def _take_then_reshape(draft: Draft, first: Node, second: Node) -> Node:
-    index = _index(draft, first).reshape(second.shape)
-    return replace(second, op="take", attrs={}, params={"index": draft.constant(f"{second.name}.index", index)})
+def _take_then(move: Callable[[np.ndarray, Node], np.ndarray]) -> Callable[[Draft, Node, Node], Node]:
+    """A take whose index is moved instead of what it takes."""
+
+    def merge(draft: Draft, first: Node, second: Node) -> Node:
+        index = draft.constant(f"{second.name}.index", move(_index(draft, first), second))
+        return replace(second, op="take", attrs={}, params={"index": index})
+
+    return merge
+
+
+def _transpose_then_take(draft: Draft, first: Node, second: Node) -> Node:
+    shape = draft.producer(first).shape
+    positions = np.arange(prod(shape)).reshape(shape).transpose(first.attrs["perm"])
+    index = positions.reshape(-1)[_index(draft, second)]
+    return replace(second, params={"index": draft.constant(f"{second.name}.index", index)})
 
 
 def _index(draft: Draft, node: Node) -> np.ndarray:
@@ -67,5 +80,7 @@ PAIRS: Mapping[tuple[str, str], Callable[[Draft, Node, Node], Node]] = {
     ("reshape", "take"): lambda draft, first, second: second,
     ("transpose", "transpose"): _transposes,
     ("take", "take"): _takes,
-    ("take", "reshape"): _take_then_reshape,
+    ("transpose", "take"): _transpose_then_take,
+    ("take", "reshape"): _take_then(lambda index, move: index.reshape(move.shape)),
+    ("take", "transpose"): _take_then(lambda index, move: index.transpose(move.attrs["perm"])),
 }

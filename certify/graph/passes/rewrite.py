@@ -17,7 +17,7 @@ class Draft:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._nodes = {node.name: [node] for node in graph.nodes}
+        self._order = {node.name: [node.name] for node in graph.nodes}
         self._current = {node.name: node for node in graph.nodes}
         self._constants = dict(graph.constants)
         self._derived = list(graph.derived)
@@ -72,9 +72,18 @@ class Draft:
 
     # --- writing ---
 
+    def fresh(self, name: str) -> str:
+        """The name, or one made of it, that no node and no constant has."""
+        taken = self._current.keys() | self._order.keys() | self._constants.keys() | {entry.name for entry in self._derived}
+        candidate, count = name, 1
+        while candidate in taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        return candidate
+
     def constant(self, name: str, value: np.ndarray) -> str:
         """Stores a constant under a name made unique, and returns that name."""
-        name = self._unique(name)
+        name = self.fresh(name)
         self._constants[name] = value
         return name
 
@@ -84,24 +93,18 @@ class Draft:
         fixed = [array.astype(np.float64) for array in arrays if array is not None]
         if len(fixed) == len(inputs):
             return self.constant(name, np.asarray(function(*fixed)))
-        name = self._unique(name)
+        name = self.fresh(name)
         self._derived.append(Derived(name, function, inputs))
         return name
 
     def replace(self, name: str, *nodes: Node) -> None:
-        """Puts `nodes` in the place of a node; the last of them takes its name, the others get names made unique and may be read by
-        those after them under the names they came with."""
-        renamed: dict[str, str] = {}
-        out = []
-        for node in nodes:
-            unique = name if node is nodes[-1] else self._unique(node.name)
-            renamed[node.name] = unique
-            out.append(replace(node, name=unique, inputs=tuple(renamed.get(i, i) for i in node.inputs)))
-        for node in out:
+        """Puts nodes in the place of one. The last takes over its name; those that only it reads have `fresh` names."""
+        inner = [*nodes[:-1], replace(nodes[-1], name=name)]
+        for node in inner:
             self._readers.update(node.inputs)
         released = self._current[name].inputs
-        self._nodes[name] = [*self._nodes[name][:-1], *out]
-        self._current.update({node.name: node for node in out})
+        self._order[name] = [*self._order[name][:-1], *(node.name for node in inner)]
+        self._current.update({node.name: node for node in inner})
         self._release(released)
         self.changed = True
 
@@ -120,7 +123,7 @@ class Draft:
         output = self._graph.output
         while output in self._forwarded:
             output = self._forwarded[output]
-        order = [self._current[node.name] for group in self._nodes.values() for node in group if node.name in self._current]
+        order = [self._current[name] for group in self._order.values() for name in group if name in self._current]
         return replace(
             self._graph, nodes=tuple(order), constants=self._constants, derived=tuple(self._derived), output=output
         ).pruned()
@@ -131,14 +134,6 @@ class Draft:
             self._readers[name] -= 1
             if self._readers[name] == 0 and name != self._graph.input:
                 self._release(self._current.pop(name).inputs)
-
-    def _unique(self, name: str) -> str:
-        taken = self._current.keys() | self._nodes.keys() | self._constants.keys() | {entry.name for entry in self._derived}
-        candidate, count = name, 1
-        while candidate in taken:
-            count += 1
-            candidate = f"{name}_{count}"
-        return candidate
 
 
 Rule = Callable[[Draft, Node], None]

@@ -31,38 +31,37 @@ def _gemm(call: Call) -> str:
 
 
 def _matmul(call: Call) -> str:
+    """One factor is constant. A vector is a matrix of one row (left) or one column (right); the product loses that axis again."""
     _refuse_two_variables(call)
-    return _matmul_right(call) if call.is_variable(0) else _matmul_left(call)
+    left, right = (call.shape(i) if call.is_variable(i) else call.required(i).shape for i in (0, 1))
+    y = (
+        _times_constant(call, len(left), call.required(1))
+        if call.is_variable(0)
+        else _constant_times(call, call.required(0), len(right))
+    )
+    *batch, rows, columns = call.builder.shape(y)
+    shape = (*batch, *((rows,) if len(left) > 1 else ()), *((columns,) if len(right) > 1 else ()))
+    return lowering.reshape(call.builder, y, shape, call.name)
 
 
-def _matmul_right(call: Call) -> str:
-    """x @ constant. A vector is a matrix of one column (the constant) or of one row (x), and loses that axis again."""
-    x, weight = call.variable(0), call.required(1)
-    shape = call.builder.shape(x)
-    if weight.ndim == 1:
-        return lowering.reshape(call.builder, _linear(call, x, weight.reshape(1, -1)), shape[:-1], call.name)
+def _times_constant(call: Call, rank: int, weight: Array) -> str:
+    """x @ weight, as a matrix."""
+    x = call.variable(0) if rank > 1 else lowering.reshape(call.builder, call.variable(0), (1, *call.shape(0)), call.name)
+    return _product(call, x, weight if weight.ndim > 1 else weight[:, None])
+
+
+def _constant_times(call: Call, weight: Array, rank: int) -> str:
+    """weight @ x, as a matrix: the transpose of x' @ weight'."""
+    x = call.variable(1)
+    turned = _swapped(call, x) if rank > 1 else lowering.reshape(call.builder, x, (1, *call.shape(1)), call.name)
+    return _swapped(call, _product(call, turned, np.swapaxes(weight if weight.ndim > 1 else weight[None], -1, -2)))
+
+
+def _product(call: Call, x: str, weight: Array) -> str:
+    """x @ weight, for x of at least two axes."""
     if weight.ndim == 2:
         return _linear(call, x, weight.T)
-    if len(shape) > 1:
-        return call.emit("matmul", x, {"weight": weight})
-    product = call.emit("matmul", lowering.reshape(call.builder, x, (1, *shape), call.name), {"weight": weight})
-    product_shape = call.builder.shape(product)
-    return lowering.reshape(call.builder, product, (*product_shape[:-2], product_shape[-1]), call.name)
-
-
-def _matmul_left(call: Call) -> str:
-    """constant @ x, as the transpose of x' @ constant'."""
-    weight, x = call.required(0), call.variable(1)
-    if len(call.builder.shape(x)) == 1:
-        x, columns = lowering.reshape(call.builder, x, (1, *call.builder.shape(x)), call.name), False
-    else:
-        x, columns = _swapped(call, x), True
-    rows = weight.ndim > 1
-    weight = weight if rows else weight.reshape(1, -1)
-    y = _linear(call, x, weight) if weight.ndim == 2 else call.emit("matmul", x, {"weight": np.swapaxes(weight, -1, -2)})
-    *batch, n, m = call.builder.shape(y)
-    shape = (*batch, *((m,) if rows else ()), *((n,) if columns else ()))
-    return lowering.reshape(call.builder, _swapped(call, y), shape, call.name)
+    return lowering.matmul(call.builder, x, call.builder.constant(f"{call.name}.weight", weight), call.name)
 
 
 def _refuse_two_variables(call: Call) -> None:

@@ -27,7 +27,7 @@ def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
     graph = helper.make_graph([renamed], "node", [declare(name) for name in fed], [declare(name) for name in results])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
-        return tuple(np.asarray(value) for value in ReferenceEvaluator(model).run(None, fed))
+        return tuple(_narrow(np.asarray(value)) for value in ReferenceEvaluator(model).run(None, fed))
     except Exception as error:  # the reference implementation raises whatever numpy or its own checks raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise GraphError(
@@ -37,3 +37,12 @@ def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
 
 def _wide(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def _narrow(array: np.ndarray) -> np.ndarray:
+    """In float32 where that is exact, as it is after operators that only move elements: weights keep their size in memory."""
+    if array.dtype != np.float64:
+        return array
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    return single if np.array_equal(single, array) else array

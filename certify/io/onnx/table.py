@@ -17,9 +17,14 @@ HANDLERS: Mapping[str, Handler] = {
     **structure.HANDLERS,
 }
 
-_ATTENTION = "products of two tensors that depend on the input have no rule yet, so that attention layers cannot be bounded"
+# What else a model may hold: operators that make constants of nothing or of shapes.
+OPERATORS = sorted({*HANDLERS, "Constant", "ConstantOfShape", "EyeLike", "Range"})
+
+_PRODUCT = (
+    "products of two tensors that depend on the input have no bounds yet, as in attention and in normalisation by own statistics"
+)
 _DISCRETE = "a discrete choice has no bounds; compare the scores before it, in the property"
-_LOGITS = "verify the scores in front of it: drop it from the exported model, which leaves the largest class the same"
+_LOGITS = "export the model without it and verify the scores: the largest class is the same"
 _QUANTISED = "quantised models are not supported; export the model in floating point"
 _CONTROL = "control flow is not supported; export the model without it"
 _RANDOM = "draws random numbers; export the model in evaluation mode"
@@ -31,8 +36,8 @@ CONTROL = ("If", "Loop", "Scan")
 # Why an operator is refused where its input is not constant, and how to go on.
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _LOGITS),
-    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"), _ATTENTION),
-    **dict.fromkeys(("Attention", "Einsum", "RotaryEmbedding"), _ATTENTION),
+    **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"), _PRODUCT),
+    **dict.fromkeys(("Attention", "Einsum", "RotaryEmbedding"), _PRODUCT),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonZero", "OneHot", "Equal", "Greater", "Less", "Not", "And", "Or"), _DISCRETE),
     **dict.fromkeys(("GreaterOrEqual", "LessOrEqual", "NonMaxSuppression", "Unique"), _DISCRETE),
     **dict.fromkeys(

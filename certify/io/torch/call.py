@@ -58,9 +58,9 @@ class Call:
         """Shape of the operation's result."""
         return tuple(self.result.shape)
 
-    def shape_of(self, x: str) -> Shape:
-        """Shape of a node."""
-        return self.builder.shape(x)
+    def shape_of(self, operand: Operand) -> Shape:
+        """Shape of a node, of a constant, or of a number."""
+        return self.builder.shape(operand) if isinstance(operand, str) else tuple(getattr(operand, "value", torch.empty(())).shape)
 
     def emit(self, op: str, inputs: Sequence[str], params: Mapping[str, str] | None = None, step: str = "", **attrs: Any) -> str:
         """Adds a node; `step` names it if it is not the operation's last one."""

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.export.graph_signature import InputKind, InputSpec
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from certify.graph import GraphBuilder, GraphError
 from certify.graph.passes import normalise
 from certify.io.agreement import require_agreement
 from certify.io.torch.call import Constant, Variable, to_array
-from certify.io.torch.program import read_program
+from certify.io.torch.program import read_program, writes_in_place
 from certify.model import Model
 
 
@@ -30,15 +30,15 @@ def compile(module: nn.Module, example: Any) -> Model:
     """
     refuse_training_statistics(module)
     x = _example(module, example)
-    expected = _forward(module, x)
     program = _export(module, x)
+    refuse_side_effects(program)
+    epsilon = _output_epsilon(module, x)
     builder = GraphBuilder()
     inputs = [_placeholder(builder, spec, program, module, x) for spec in program.graph_signature.input_specs]
-    refuse_side_effects(program)
     graph = normalise(builder.build(read_program(program, builder, inputs)))
     reference = as_reference(module, x)
     frozen = replace(graph, constants={name: to_array(torch.as_tensor(value)) for name, value in graph.constants.items()})
-    require_agreement(frozen, reference, trial_points(x), float(torch.finfo(expected.dtype).eps), "the module")
+    require_agreement(frozen, reference, trial_points(x), epsilon, "the module")
     return Model(graph, type(module).__name__, reference, live=True)
 
 
@@ -55,12 +55,13 @@ def refuse_training_statistics(module: nn.Module) -> None:
 
 
 def refuse_side_effects(program: torch.export.ExportedProgram) -> None:
-    """A GraphError where the program changes tensors that it keeps or was given."""
-    for spec in program.graph_signature.output_specs:
-        if spec.kind.name != "USER_OUTPUT":
-            raise GraphError(
-                f"the module changes {spec.target or 'its input'} when it is evaluated; only pure functions are supported"
-            )
+    """A GraphError where the program writes to tensors that it keeps."""
+    signature = program.graph_signature
+    kept = {spec.arg.name: spec.target for spec in signature.input_specs if spec.kind != InputKind.USER_INPUT}
+    written = [kept.get(getattr(node.args[0], "name", "")) for node in program.graph.nodes if writes_in_place(node)]
+    written += [spec.target for spec in signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION]
+    for name in filter(None, written):
+        raise GraphError(f"the module changes {name} when it is evaluated; only pure functions are supported")
 
 
 def as_reference(module: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[np.ndarray], np.ndarray]:
@@ -68,7 +69,7 @@ def as_reference(module: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[
 
     def reference(x: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return to_array(module(torch.from_numpy(np.ascontiguousarray(x)).to(like)))
+            return to_array(module(torch.tensor(x).to(like)))  # a copy: the module may write to its input
 
     return reference
 
@@ -85,32 +86,31 @@ def _example(module: nn.Module, example: Any) -> Tensor:
     if x.ndim == 0 or x.shape[0] == 0 or not x.is_floating_point():
         raise ValueError(f"the example must be a batch of inputs, floating-point; got {x.dtype} of shape {list(x.shape)}")
     like = next((t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point()), x)
-    return x[:1].to(like)
+    return x[:1].to(like, copy=True)
 
 
-def _forward(module: nn.Module, x: Tensor) -> Tensor:
-    """What the module returns, before anything else can go wrong."""
-    try:
-        with torch.no_grad():
-            y = module(x)
-    except Exception as error:
-        raise GraphError(f"the module fails on an input of shape {list(x.shape)}: {first_line(error)}") from error
+def _output_epsilon(module: nn.Module, x: Tensor) -> float:
+    """The precision of what the module returns, which must be one tensor."""
+    with torch.no_grad():
+        y = module(x.clone())
     if not isinstance(y, Tensor) or not y.is_floating_point():
         kind = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise GraphError(f"the module returns {kind}; only one floating-point tensor is supported: wrap the module and pick it")
-    return y
+    return float(torch.finfo(y.dtype).eps)
 
 
 def _export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
     try:
-        return torch.export.export(module, (x,), strict=False)
+        return torch.export.export(module, (x.clone(),), strict=False)
     except Exception as error:
         if "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__:
             raise GraphError(
                 "the module's control flow depends on values of its input (an if, a loop or .item()), so it is no single graph; "
                 f"write it with torch.clamp, torch.maximum and the like, or bound its branches one by one{_user_frame(error)}"
             ) from error
-        raise GraphError(f"torch.export cannot capture the module ({type(error).__name__}): {first_line(error)}") from error
+        raise GraphError(
+            f"the module cannot be captured on an input of shape {list(x.shape)}: {first_line(error)}{_user_frame(error)}"
+        ) from error
 
 
 def _placeholder(

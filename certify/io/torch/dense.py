@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from certify.graph import Shape
 from certify.io import lowering
-from certify.io.torch.call import Call, Constant, Handler, Operand
+from certify.io.torch.call import Call, Handler, Operand
 
 
 def _linear(call: Call, x: Operand, weight: Operand, bias: Operand = None) -> str:
-    params = {"weight": call.constant(weight, "weight")}
-    if bias is not None:
-        params["bias"] = call.constant(bias, "bias")
     node = call.variable(x)
-    if len(call.builder.constant_shape(params["weight"])) == 1:  # a vector: the result has no axis for its one output
-        features = call.shape_of(node)[-1]
-        params["weight"] = call.changed(weight, "row", lambda value: value.reshape(1, -1), (1, features))
-        return lowering.reshape(call.builder, call.emit("linear", [node], params, step="product"), call.shape, call.source)
-    return call.emit("linear", [node], params)
+    if len(call.shape_of(weight)) == 1:
+        return _product(call, node, weight, call.source)
+    return call.emit("linear", [node], _weighted(call, weight, bias))
+
+
+def _weighted(call: Call, weight: Operand, bias: Operand) -> dict[str, str]:
+    params = {"weight": call.constant(weight, "weight")}
+    return params if bias is None else {**params, "bias": call.constant(bias, "bias")}
 
 
 def _matmul(call: Call, x: Operand, other: Operand) -> str:
@@ -26,56 +28,48 @@ def _matmul(call: Call, x: Operand, other: Operand) -> str:
 
 
 def _product(call: Call, x: Operand, other: Operand, source: str) -> str:
-    """x @ other, one of which is constant."""
+    """x @ other, one of which is constant. Vectors become matrices of one row or column, and lose that axis again at the end."""
     if isinstance(x, str) and isinstance(other, str):
         raise ValueError("both factors depend on the network's input, and products of two perturbed matrices are not supported yet")
-    return _times_constant(call, x, other, source) if isinstance(x, str) else _constant_times(call, x, call.variable(other), source)
+    left, right = call.shape_of(x), call.shape_of(other)
+    step = f"{source}.product" if 1 in (len(left), len(right)) else source
+    product = _times_constant(call, x, other, step) if isinstance(x, str) else _constant_times(call, x, call.variable(other), step)
+    shape = torch.matmul(torch.empty(left, device="meta"), torch.empty(right, device="meta")).shape
+    return lowering.reshape(call.builder, product, tuple(shape), source)
 
 
 def _times_constant(call: Call, x: str, weight: Operand, source: str) -> str:
-    """x @ W: the rows of W.T are those of a linear layer; several matrices are multiplied as they are."""
-    shape = call.builder.constant_shape(call.constant(weight, "weight"))
-    out = (*call.shape_of(x)[:-1], *shape[-1:]) if len(shape) <= 2 else ()
+    """x @ W for a matrix W: a linear layer whose rows are those of W.T. Several matrices are multiplied as they are."""
+    node = lowering.reshape(call.builder, x, _at_least_2d(call.shape_of(x), front=True), f"{source}.row")
+    shape = _at_least_2d(call.shape_of(weight), front=False)
     if len(shape) > 2:
-        x = _with_rank(call, x, 2)
-        return call.builder.add("matmul", [x], {"weight": call.constant(weight, "weight")}, source=source)
-    columns = 1 if len(shape) == 1 else shape[1]
-    rows = call.changed(weight, "rows", lambda value: value.reshape(shape[0], columns).T, (columns, shape[0]))
-    if len(shape) == 2:
-        return call.builder.add("linear", [x], {"weight": rows}, source=source)
-    product = call.builder.add("linear", [x], {"weight": rows}, source=f"{source}.product")
-    return lowering.reshape(call.builder, product, out[:-1], source)
+        return lowering.matmul(call.builder, node, call.constant(weight, "weight"), source)
+    rows = call.changed(weight, "rows", lambda value: value.reshape(shape).T, (shape[1], shape[0]))
+    return call.builder.add("linear", [node], {"weight": rows}, source=source)
 
 
 def _constant_times(call: Call, weight: Operand, x: str, source: str) -> str:
     """W @ x = (x.T @ W.T).T"""
-    shape = call.builder.constant_shape(call.constant(weight, "weight"))
-    if len(call.shape_of(x)) == 1:
-        if len(shape) == 2:
-            return call.builder.add("linear", [x], {"weight": call.constant(weight, "weight")}, source=source)
-        x = lowering.reshape(call.builder, x, (*call.shape_of(x), 1), f"{source}.column")
-        return lowering.reshape(call.builder, _constant_times(call, weight, x, f"{source}.product"), call.shape, source)
-    turned = _turn(call, x, f"{source}.turned")
-    if len(shape) == 1:
-        weight_row = call.changed(weight, "row", lambda value: value.reshape(1, -1), (1, shape[0]))
-        product = call.builder.add("linear", [turned], {"weight": weight_row}, source=f"{source}.product")
-        return lowering.reshape(call.builder, product, call.shape_of(product)[:-1], source)
-    if len(shape) == 2:
-        product = call.builder.add("linear", [turned], {"weight": call.constant(weight, "weight")}, source=f"{source}.product")
-        return _turn(call, product, source)
-    swapped = call.changed(weight, "turned", lambda value: value.swapaxes(-1, -2), (*shape[:-2], shape[-1], shape[-2]))
-    product = call.builder.add("matmul", [turned], {"weight": swapped}, source=f"{source}.product")
+    column = lowering.reshape(call.builder, x, _at_least_2d(call.shape_of(x), front=False), f"{source}.column")
+    turned = _turn(call, column, f"{source}.turned")
+    shape = _at_least_2d(call.shape_of(weight), front=True)
+    if len(shape) > 2:
+        swapped = call.changed(weight, "turned", lambda value: value.swapaxes(-1, -2), (*shape[:-2], shape[-1], shape[-2]))
+        product = lowering.matmul(call.builder, turned, swapped, f"{source}.product")
+    else:
+        rows = call.changed(weight, "rows", lambda value: value.reshape(shape), shape)
+        product = call.builder.add("linear", [turned], {"weight": rows}, source=f"{source}.product")
     return _turn(call, product, source)
+
+
+def _at_least_2d(shape: Shape, front: bool) -> Shape:
+    """The shape of a vector as a row (an axis in front) or a column; that of a matrix as it is."""
+    return shape if len(shape) > 1 else (1, *shape) if front else (*shape, 1)
 
 
 def _turn(call: Call, x: str, source: str) -> str:
     rank = len(call.shape_of(x))
     return lowering.transpose(call.builder, x, (*range(rank - 2), rank - 1, rank - 2), source)
-
-
-def _with_rank(call: Call, x: str, rank: int) -> str:
-    shape = call.shape_of(x)
-    return lowering.reshape(call.builder, x, (1,) * (rank - len(shape)) + shape, call.step("matrix"))
 
 
 def _addmm(call: Call, x: Operand, mat1: Operand, mat2: Operand, beta: float = 1, alpha: float = 1) -> str:
@@ -93,7 +87,7 @@ def _plus_product(call: Call, x: Operand, product: str, beta: float, alpha: floa
     if isinstance(x, str):
         added = x if beta == 1 else lowering.scale(call.builder, x, float(beta), call.step("beta"))
         return lowering.combine(call.builder, "add", product, added, call.source)
-    shape = call.builder.constant_shape(call.constant(x, "bias"))
+    shape = call.shape_of(x)
     bias = call.constant(x, "bias") if beta == 1 else call.changed(x, "bias", lambda value: float(beta) * value, shape)
     return lowering.shift(call.builder, product, bias, call.source)
 
@@ -143,14 +137,11 @@ def _conv_transpose(
 ) -> str:
     _, space = _kernel(call, weight)
     node, result = _batched(call, call.variable(x), space)
-    params = {"weight": call.constant(weight, "weight")}
-    if bias is not None:
-        params["bias"] = call.constant(bias, "bias")
     attrs = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
     out = call.emit(
         "conv_transpose",
         [node],
-        params,
+        _weighted(call, weight, bias),
         step="" if result is None else "batched",
         groups=groups,
         **{name: spread(value, space) for name, value in attrs.items()},
@@ -177,7 +168,7 @@ def _convolution(
 
 def _kernel(call: Call, weight: Operand) -> tuple[Shape, int]:
     """Sizes of the kernel, and the number of axes it slides along."""
-    kernel = call.builder.constant_shape(call.constant(weight, "weight"))[2:]
+    kernel = call.shape_of(weight)[2:]
     return kernel, len(kernel)
 
 
@@ -264,5 +255,3 @@ HANDLERS: Mapping[str, Handler] = {
     "_native_batch_norm_legit_no_training.default": _decomposed_batch_norm,
     **{f"{name}.default": _dropout for name in DROPOUTS.split()},
 }
-
-__all__ = ["HANDLERS", "Constant", "spread"]

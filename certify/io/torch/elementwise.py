@@ -37,7 +37,7 @@ def _rrelu(call: Call, x: Operand, lower: float, upper: float, training: bool, *
 
 def _prelu(call: Call, x: Operand, weight: Operand) -> str:
     node = call.variable(x)
-    shape = call.builder.constant_shape(call.constant(weight, "slope"))
+    shape = call.shape_of(weight)
     channels = int(np.prod(shape))
     spread = (channels, *(1,) * (len(call.shape_of(node)) - 2)) if channels > 1 else ()
     slope = call.changed(weight, "slope", lambda value: value.reshape(spread), spread)
@@ -184,28 +184,21 @@ def _mul(call: Call, x: Operand, other: Operand) -> str:
 
 def _div(call: Call, x: Operand, other: Operand, rounding_mode: str | None = None) -> str:
     if rounding_mode is not None:
-        functions = {"floor": "floor"}
-        if rounding_mode not in functions:
-            raise ValueError(f"rounding mode {rounding_mode!r} is not supported")
-        return call.emit(functions[rounding_mode], [_quotient(call, x, other, call.step("quotient"))])
-    return _quotient(call, x, other, call.source)
-
-
-def _quotient(call: Call, x: Operand, other: Operand, source: str) -> str:
+        raise ValueError(f"rounding mode {rounding_mode!r} is not supported")
     if isinstance(x, str) and isinstance(other, str):
-        return lowering.divide(call.builder, x, other, source)
+        return lowering.divide(call.builder, x, other, call.source)
     if isinstance(x, str):
-        shape = call.builder.constant_shape(call.constant(other, "divisor"))
-        return lowering.scale(call.builder, x, call.changed(other, "factor", lambda value: 1.0 / value, shape), source)
+        shape = call.shape_of(other)
+        return lowering.scale(call.builder, x, call.changed(other, "factor", lambda value: 1.0 / value, shape), call.source)
     inverse = call.emit("reciprocal", [call.variable(other)], step="reciprocal")
-    return lowering.scale(call.builder, inverse, call.constant(x, "factor"), source)
+    return lowering.scale(call.builder, inverse, call.constant(x, "factor"), call.source)
 
 
 def _times(call: Call, operand: Operand, role: str, factor: float) -> str:
     """The constant factor * operand."""
-    name = call.constant(operand, role)
-    shape = call.builder.constant_shape(name)
-    return name if factor == 1 else call.changed(operand, role, lambda value: factor * value, shape)
+    if factor == 1:
+        return call.constant(operand, role)
+    return call.changed(operand, role, lambda value: factor * value, call.shape_of(operand))
 
 
 def _extreme(two: Callable[..., str], one: Callable[..., str]) -> Callable[..., str]:

@@ -101,7 +101,7 @@ HANDLERS: Mapping[str, Handler] = {
     ),
     **_roll_out(
         """clone.default contiguous.default detach.default alias.default lift_fresh_copy.default lift_fresh.default _to_copy.default
-        to.dtype to.device to.dtype_layout to.other type_as.default positive.default identity.default""",
+        to.dtype to.device to.dtype_layout to.other type_as.default positive.default""",
         _identity,
     ),
     "pad.default": _pad,

@@ -193,9 +193,14 @@ def _functional(target: OpOverload) -> OpOverload:
     return getattr(getattr(torch.ops.aten, packet[:-1], None), overload, target)
 
 
+def writes_in_place(node: fx.Node) -> bool:
+    """Whether a node writes to its first argument."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable and bool(node.args)
+
+
 def _rebind_mutated(node: fx.Node, values: dict[fx.Node, Any]) -> None:
     """After an in-place operation, whoever reads the tensor it wrote to gets the new one."""
-    if isinstance(node.target, OpOverload) and node.target._schema.is_mutable and node.args:
+    if writes_in_place(node):
         old = values[node.args[0]] if isinstance(node.args[0], fx.Node) else None
         for key, value in values.items():
             if old is not None and value is old:

@@ -161,7 +161,7 @@ HANDLERS: Mapping[str, Handler] = {
     **{f"max_pool{n}d_with_indices.default": _with_indices(_max_pool(n)) for n in SPACES},
     **{f"avg_pool{n}d.default": _average_pool(n) for n in SPACES},
     **{f"adaptive_avg_pool{n}d.default": _adaptive_average_pool for n in SPACES},
-    **{f"_adaptive_avg_pool{n}d.default": _adaptive_average_pool for n in SPACES},
+    **{f"_adaptive_avg_pool{n}d.default": _adaptive_average_pool for n in (2, 3)},
     **{f"adaptive_max_pool{n}d.default": _with_indices(_adaptive_max_pool) for n in SPACES},
     **{
         f"upsample_{mode}.{overload}": _linear_resize

@@ -96,16 +96,16 @@ class Dialect:
             object.__setattr__(self, attribute, pattern(expression))
 
 
-def read_assertion(cursor: Cursor, dialect: Dialect) -> Disjunction | None:
-    """Reads one `(assert ...)` here; None where there is none."""
-    found = cursor.match(dialect.asserted)
-    if found:
-        return [_simple(found, cursor, dialect)]
-    if not cursor.match(_ASSERT):
-        return None
-    result = _boolean(cursor, dialect, 0)
-    cursor.expect(_CLOSE, "')' at the end of the assertion")
-    return result
+def read_assertions(cursor: Cursor, dialect: Dialect) -> list[Disjunction]:
+    """Reads all the `(assert ...)` that stand here."""
+    assertions: list[Disjunction] = []
+    while True:
+        while found := cursor.match(dialect.asserted):
+            assertions.append([_simple(found, cursor, dialect)])
+        if not cursor.match(_ASSERT):
+            return assertions
+        assertions.append(_boolean(cursor, dialect, 0))
+        cursor.expect(_CLOSE, "')' at the end of the assertion")
 
 
 _ASSERT = pattern(r"\( assert(?![^\s();])")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from certify.io.vnnlib.build import build
-from certify.io.vnnlib.expressions import INPUT, OUTPUT, Dialect, Disjunction, Variable, read_assertion
+from certify.io.vnnlib.expressions import INPUT, OUTPUT, Dialect, Disjunction, Variable, read_assertions
 from certify.io.vnnlib.source import END, Cursor, pattern
 from certify.specification import Specification, flat_declaration
 
@@ -34,16 +34,15 @@ def read_version1(cursor: Cursor) -> Specification:
     )
     assertions: list[Disjunction] = []
     while not cursor.match(END):
-        if found := cursor.match(_DECLARE):
+        start = cursor.at
+        while found := cursor.match(_DECLARE):
             name = f"{found.group(1)}_{found.group(2)}"
             if name in declared:
                 cursor.fail(f"{name} is declared twice", found.start(1))
             declared[name] = (_KINDS[found.group(1)], int(found.group(2)))
-            continue
-        assertion = read_assertion(cursor, dialect)
-        if assertion is None:
+        assertions += read_assertions(cursor, dialect)
+        if cursor.at == start:
             _unknown(cursor)
-        assertions.append(assertion)
     inputs, outputs = (_count(declared, kind, cursor) for kind in "XY")
     return build(assertions, inputs, outputs, flat_declaration(inputs, outputs), cursor, lambda index: f"X_{index}")
 

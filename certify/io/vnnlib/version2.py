@@ -10,7 +10,7 @@ import re
 from math import prod
 
 from certify.io.vnnlib.build import build
-from certify.io.vnnlib.expressions import INPUT, OUTPUT, Dialect, Disjunction, Variable, read_assertion
+from certify.io.vnnlib.expressions import INPUT, OUTPUT, Dialect, Disjunction, Variable, read_assertions
 from certify.io.vnnlib.source import END, Cursor, pattern
 from certify.specification import Declaration, Specification, Tensor
 
@@ -87,12 +87,9 @@ def _assertions(cursor: Cursor, declaration: Declaration) -> list[Disjunction]:
         resolve=resolve,
         number_hint="0.5 or -2; no exponents",
     )
-    assertions: list[Disjunction] = []
-    while not cursor.match(END):
-        assertion = read_assertion(cursor, dialect)
-        if assertion is None:
-            cursor.fail(f"expected (assert ...), found {cursor.text[cursor.at :].strip()[:40]!r}")
-        assertions.append(assertion)
+    assertions = read_assertions(cursor, dialect)
+    if not cursor.match(END):
+        cursor.fail(f"expected (assert ...), found {cursor.text[cursor.at :].strip()[:40]!r}")
     return assertions
 
 

@@ -46,6 +46,8 @@ class Piece:
     within: Within = EVERYWHERE
     scale: Scale = relative
     """Error scale of `slope`, as (x, slope) -> Tensor."""
+    straight: bool = False
+    """f is affine on the piece: any of its points is as good a contact as any other."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Curve:
     convex: tuple[Piece, ...] = ()
     concave: tuple[Piece, ...] = ()
     turns: tuple[Point, ...] = ()
+    corners: tuple[Point, ...] = ()
+    """Where two pieces meet at an angle, so that lines through that point and an end may be the best."""
     scale: Scale = relative
     range: tuple[float, float] = (-inf, inf)
     known: Callable[[Tensor, Tensor], Tensor | bool] = lambda l, u: True

@@ -25,10 +25,11 @@ def exponential_unit(alpha: float, gamma: float = 1.0, width: float = 1.0) -> Cu
         return gamma * alpha / width * torch.exp(x.clamp(max=0) / width)
 
     left = Piece(slope, lambda x: slope(x) / width, between(-inf, 0.0), lambda x, d: d.abs() * (1 + torch.relu(-x / width)))
-    right = Piece(lambda x: torch.full_like(x, gamma), torch.zeros_like, between(0.0, inf))
+    right = Piece(lambda x: torch.full_like(x, gamma), torch.zeros_like, between(0.0, inf), straight=True)
     return Curve(
         value,
         convex=(left, right) if alpha >= 0 else (right,),
         concave=(right,) if alpha >= 0 else (left, right),
+        corners=(at(0.0),) if alpha != width else (),
         turns=() if alpha >= 0 else (at(0.0),),
     )

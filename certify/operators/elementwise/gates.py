@@ -172,9 +172,10 @@ HARD_SWISH = Curve(
         ),
     ),
     concave=(
-        Piece(_constant(0.0), _constant(0.0), between(-inf, -3.0)),
-        Piece(_constant(1.0), _constant(0.0), between(3.0, inf)),
+        Piece(_constant(0.0), _constant(0.0), between(-inf, -3.0), straight=True),
+        Piece(_constant(1.0), _constant(0.0), between(3.0, inf), straight=True),
     ),
     turns=(at(-1.5),),
+    corners=(at(-3.0), at(3.0)),
     range=(-0.375, inf),
 )

@@ -1,4 +1,4 @@
-"""Zeros of increasing functions, many at once: Newton's method inside a bracket."""
+"""Zeros of monotone functions, many at once: Newton's method inside a bracket."""
 
 from __future__ import annotations
 
@@ -11,39 +11,46 @@ from certify.operators.elementwise.rounding import eps, tiny
 
 MAX_STEPS = 80
 
-Increasing = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""`(t, index) -> (h, dh/dt)`: h at t for the elements whose flat positions are `index`."""
+Monotone = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""`(t, index) -> (h, dh/dt, magnitude)`: h at t for the elements at those flat positions, and the size of the terms it is the sum of."""
 
 
 @torch.no_grad()
-def crossing(function: Increasing, start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-    """Where h, which is monotone between start and stop, goes from h <= 0 (towards start) to h > 0; and where there is such a place.
+def crossing(function: Monotone, start: Tensor, stop: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """The last point from start towards stop where h <= 0; and the flat positions of those that are zeros strictly between the ends.
 
-    Without a change of sign the result is the end where h comes nearest to zero: stop where h <= 0 throughout, start where h > 0
-    throughout. Only elements with a change of sign are iterated. The result is accurate to a few units in the last place; nobody's
-    soundness depends on that.
+    h must not fall on the way from start to stop. Where h <= 0 throughout, and where it is not `wanted`, the result is stop; where h > 0
+    throughout it is start. A zero is found to the precision that rounding leaves h; nobody's soundness depends on that.
     """
-    everything = torch.arange(start.numel(), device=start.device)
-    flat_start, flat_stop = start.flatten(), stop.flatten()
-    below_stop = function(flat_stop, everything)[0] <= 0
-    changes = (function(flat_start, everything)[0] < 0) & ~below_stop & (flat_start != flat_stop)
-    result = torch.where(below_stop, flat_stop, flat_start)
-    index = changes.nonzero().squeeze(1)
+    result = stop.flatten().clone()
+    index = wanted.flatten().nonzero().squeeze(1)
+    first, last = start.flatten()[index], stop.flatten()[index]
+    h_last, _, magnitude = function(last, index)
+    below_first, above_last = function(first, index)[0] < 0, h_last > eps(last) * magnitude
+    result[index] = torch.where(above_last, first, last)
+    between = below_first & above_last
+    index = index[between]
     if index.numel():
-        result = result.index_put((index,), _newton(function, flat_start[index], flat_stop[index], index))
-    return result.reshape(start.shape), changes.reshape(start.shape)
+        result[index] = _newton(function, first[between], last[between], index)
+    return result.reshape(stop.shape), index
 
 
-def _newton(function: Increasing, low: Tensor, high: Tensor, index: Tensor) -> Tensor:
-    """Bracketed Newton steps; `low` is the end where h <= 0, on whichever side that is."""
+def _newton(function: Monotone, low: Tensor, high: Tensor, index: Tensor) -> Tensor:
+    """Newton steps, or halvings where they would leave the bracket; `low` is the end where h <= 0, on whichever side that is.
+
+    An element stays where it is once h is all rounding, or after a Newton step shorter than sqrt(eps), whose error is about its square.
+    """
     t = 0.5 * low + 0.5 * high
+    close, exact = 0.1 * eps(t) ** 0.5, 2 * eps(t)
+    settled = torch.zeros_like(t, dtype=torch.bool)
     for _ in range(MAX_STEPS):
-        h, slope = function(t, index)
+        h, slope, magnitude = function(t, index)
+        settled |= h.abs() <= eps(t) * magnitude
         low, high = torch.where(h <= 0, t, low), torch.where(h > 0, t, high)
         newton = t - h / slope
-        inside = (newton > torch.minimum(low, high)) & (newton < torch.maximum(low, high))
-        step = torch.where(inside, newton, 0.5 * low + 0.5 * high)
-        settled = (step - t).abs() <= 2 * eps(t) * t.abs() + tiny(t)
+        inside = (newton - low) * (newton - high) < 0
+        step = torch.where(settled, t, torch.where(inside, newton, 0.5 * low + 0.5 * high))
+        settled |= (step - t).abs() <= torch.where(inside, close, exact) * t.abs() + tiny(t)
         t = step
         if bool(settled.all()):
             break

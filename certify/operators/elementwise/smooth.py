@@ -60,15 +60,15 @@ def _member(supporter: Supporter, curve: Curve, t: Tensor, l: Tensor, u: Tensor)
     found = supporter(curve, l, u)
     slope, intercept = (part.expand_as(t) for part in found.line)
     slope_dt, intercept_dt = torch.zeros_like(t), torch.zeros_like(t)
-    others = len(found.slopes) - len(curve.convex)
+    ends = [support.sample(curve, l), support.sample(curve, u)]
     for number, (piece, first, last) in enumerate(zip(curve.convex, found.first, found.last, strict=True)):
         x = first + t * (last - first)
-        tangent = piece.slope(x)
-        points = [x if i == number else support.stationary(p, tangent, l, u) for i, p in enumerate(curve.convex)]
-        height = support.proved(curve, tangent, points, l, u)
+        tangent = support.contact(curve, piece, x, l, u)
+        contacts = support.lowest_contacts(curve, tangent.slope, l, u, {number: tangent})
+        height = support.proved(tangent.slope, ends, contacts)
         rate = piece.bend(x) * (last - first)
-        chosen = (found.best == others + number) & height.isfinite() & tangent.isfinite() & rate.isfinite()
-        slope, intercept = torch.where(chosen, tangent, slope), torch.where(chosen, height, intercept)
+        chosen = (found.best == found.tangent(number)) & height.isfinite() & tangent.slope.isfinite() & rate.isfinite()
+        slope, intercept = torch.where(chosen, tangent.slope, slope), torch.where(chosen, height, intercept)
         slope_dt, intercept_dt = torch.where(chosen, rate, slope_dt), torch.where(chosen, -x * rate, intercept_dt)
     return Line(slope, intercept, slope_dt, intercept_dt)
 
@@ -78,11 +78,10 @@ def _start(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Tensor:
     """The t of the default line."""
     found = supporter(curve, l, u)
     start = torch.full_like(l, 0.5)
-    others = len(found.slopes) - len(curve.convex)
     for number, (first, last) in enumerate(zip(found.first, found.last, strict=True)):
         span = last - first
         t = (0.5 * l + 0.5 * u - first) / torch.where(span > tiny(l), span, 1)
-        start = torch.where(found.best == others + number, t.clamp(0, 1), start)
+        start = torch.where(found.best == found.tangent(number), t.clamp(0, 1), start)
     return start
 
 
