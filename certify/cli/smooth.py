@@ -87,13 +87,13 @@ def _decide_rows(
     arguments: argparse.Namespace, smoothed: Smoothed, x: Tensor, labels: list[int], rows: Sequence[int], journal: Any
 ) -> Any:
     from certify.cli.progress import progress_bar
-    from certify.smoothing.run import Test, run_sequential
+    from certify.smoothing.run import Inquiry, run_sequential
 
     if arguments.radius is None:
         raise ValueError("--sequential decides at one radius: add --radius R")
-    test = Test(float(arguments.radius), arguments.rule, arguments.n0, arguments.n)
+    inquiry = Inquiry(float(arguments.radius), arguments.rule, arguments.n0, arguments.n)
     with progress_bar("decide", len(rows)) as advance:
-        return run_sequential(smoothed, x, labels, rows, test, arguments.alpha, journal, advance)
+        return run_sequential(smoothed, x, labels, rows, inquiry, arguments.alpha, journal, advance)
 
 
 def build(arguments: argparse.Namespace, x: Tensor) -> Smoothed:

@@ -118,12 +118,11 @@ def _lattice(log: Log, sigma: float, n: int | None, alpha: Fraction | None) -> I
         yield Finding(
             False, f"the radii lie on no lattice of sigma = {sigma:g}: another formula, another sigma, or uncommon n and alpha"
         )
-    elif n is not None and alpha is not None and Claim(n, alpha) not in found:
-        yield Finding(True, f"the radii are those of {found[0]}")
-    elif len(found) == 1 or n is None or alpha is None:
-        yield Finding(found[0].repeat > 1, f"the radii are those of {' or of '.join(map(str, found[:3]))}")
-    else:
+    elif n is not None and alpha is not None and Claim(n, alpha) in found:
         yield Finding(False, f"the radii agree with {Claim(n, alpha)}")
+    else:
+        stated = n is not None and alpha is not None
+        yield Finding(stated or found[0].repeat > 1, f"the radii are those of {' or of '.join(map(str, found[:3]))}")
 
 
 def infer(written: Sequence[str], sigma: float, n: int | None = None, alpha: Fraction | None = None) -> list[Claim]:

@@ -112,7 +112,7 @@ def _same_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class Test:
+class Inquiry:
     """The question of a sequential run, certified at `radius`?, by a stopping rule: n0 samples choose, at most `max_n` test."""
 
     radius: float
@@ -126,7 +126,7 @@ def run_sequential(
     x: Tensor,
     labels: Sequence[int],
     rows: Sequence[int],
-    test: Test,
+    inquiry: Inquiry,
     alpha: Fraction,
     journal: Journal,
     advance: Advance,
@@ -140,7 +140,9 @@ def run_sequential(
     ledger.enter(missing)
     if not missing:
         return ledger
-    answers = smoothed.certify_at(x[missing], test.radius, alpha, n0=test.n0, max_n=test.max_n, rule=test.rule, index=missing)
+    answers = smoothed.certify_at(
+        x[missing], inquiry.radius, alpha, n0=inquiry.n0, max_n=inquiry.max_n, rule=inquiry.rule, index=missing
+    )
     began = time.perf_counter()
     with journal.writing() as add:
         for position, decision in answers:

@@ -82,5 +82,5 @@ def test_eleven_unanimous_votes_are_needed_at_one_in_a_thousand() -> None:
 @pytest.mark.parametrize(("k", "n", "alpha"), [(-1, 10, 0.1), (11, 10, 0.1), (0, 0, 0.1), (5, 10, 0.0), (5, 10, 1.0)])
 def test_impossible_counts_and_levels_are_refused(k: int, n: int, alpha: float) -> None:
     for bound in BOUNDS.values():
-        with pytest.raises(ValueError, match="impossible|alpha"):
+        with pytest.raises(ValueError, match=r"impossible|alpha"):
             bound(k, n, alpha)

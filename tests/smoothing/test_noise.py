@@ -35,7 +35,9 @@ def test_philox_gives_its_authors_numbers(counter: tuple[int, ...], key: tuple[i
     assert " ".join(f"{int(word):08x}" for word in found) == words
 
 
-@given(seeds, st.integers(0, 2**31 - 1), st.integers(1, 4), st.integers(1, 21), st.integers(0, 2**32 - 9), st.integers(0, 2**32 - 9))
+@given(
+    seeds, st.integers(0, 2**31 - 1), st.integers(1, 4), st.integers(1, 21), st.integers(0, 2**32 - 9), st.integers(0, 2**32 - 9)
+)
 @settings(max_examples=25)
 def test_twins_draw_the_same_words(seed: int, stage: int, rows: int, count: int, sample: int, index: int) -> None:
     address = kernels.Streams(torch.arange(sample, sample + rows), torch.arange(index, index + rows), stage, seed)

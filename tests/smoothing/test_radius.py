@@ -147,7 +147,9 @@ def test_certainty_has_no_finite_radius() -> None:
     assert radius.dual(1.0, 0.0, 0.5, 0.5) == 0.0
 
 
-@pytest.mark.parametrize(("first", "second", "ties", "hit", "safe"), [(10, 4, False, 3, True), (10, 4, True, 3, False), (5, 5, False, 0, True)])
+@pytest.mark.parametrize(
+    ("first", "second", "ties", "hit", "safe"), [(10, 4, False, 3, True), (10, 4, True, 3, False), (5, 5, False, 0, True)]
+)
 def test_a_patch_moves_two_votes_per_ablation_it_hits(first: int, second: int, ties: bool, hit: int, safe: bool) -> None:
     assert radius.patch(first, second, ties, hit) is safe
 

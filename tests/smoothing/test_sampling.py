@@ -88,7 +88,9 @@ def test_sequential_answers_do_not_depend_on_the_batch_or_the_queue() -> None:
 def test_a_sequential_answer_is_that_of_the_rule_on_the_stream() -> None:
     for key, answer in answers(64, 6).items():
         owner = torch.zeros(RULE.budget, dtype=torch.int64)
-        labels = sampler(RULE.budget).labels(INPUTS[key % 3][None], torch.tensor([key]), owner, torch.arange(RULE.budget), Stage.DECIDE)
+        labels = sampler(RULE.budget).labels(
+            INPUTS[key % 3][None], torch.tensor([key]), owner, torch.arange(RULE.budget), Stage.DECIDE
+        )
         hits = np.cumsum((labels == key % 3).numpy())
         verdicts = RULE.verdicts(hits, np.arange(1, RULE.budget + 1))
         stop = np.flatnonzero(verdicts)[0] if verdicts.any() else RULE.budget - 1

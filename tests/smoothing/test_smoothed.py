@@ -14,6 +14,7 @@ from certify.smoothing import ABSTAIN, Certificate, Gaussian, GridGaussian, Samp
 from certify.smoothing.conclusion import conclude
 from certify.smoothing.radius import gaussian
 
+
 class HalfSpace:
     """Class 0 where the mean of the inputs times sqrt(d) lies above `offset`, else class 1: p_0 = Phi(distance / sigma)."""
 
@@ -132,7 +133,10 @@ def test_the_familiar_interface_answers_and_abstains() -> None:
 
 def test_the_same_call_gives_the_same_answer_and_another_seed_another_one() -> None:
     x = torch.full((4,), 0.3)
-    answers = [Smooth(HalfSpace(4, 0.5), 2, 0.25, seed=seed).certify(x, 20, 500, 0.001, batch) for seed, batch in ((0, 7), (0, 500), (1, 500))]
+    answers = [
+        Smooth(HalfSpace(4, 0.5), 2, 0.25, seed=seed).certify(x, 20, 500, 0.001, batch)
+        for seed, batch in ((0, 7), (0, 500), (1, 500))
+    ]
     assert answers[0] == answers[1] != answers[2]
 
 
