@@ -15,6 +15,7 @@ EXAMPLES = """\
 def main(argv: Sequence[str]) -> int:
     """Prints a table with a row for every noise level."""
     from certify.cli.table import table
+    from certify.smoothing.logs import floor_digits
     from certify.smoothing.plan import largest_radius, samples_needed, samples_to_predict
 
     arguments = _parser().parse_args(argv)
@@ -26,9 +27,8 @@ def main(argv: Sequence[str]) -> int:
             return "out of reach"
 
     titles = ["sigma", f"largest radius, n = {arguments.n}"]
-    cells = [
-        [f"{s:g}", f"{largest_radius(arguments.n, arguments.alpha, s, arguments.variant):.4f}"] for s in map(float, arguments.sigma)
-    ]
+    largest = (largest_radius(arguments.n, arguments.alpha, float(s), arguments.variant) for s in arguments.sigma)
+    cells = [[f"{float(s):g}", floor_digits(r, 4)] for s, r in zip(arguments.sigma, largest, strict=True)]
     if arguments.radius is not None:
         titles.append(f"samples for radius {float(arguments.radius):g}")
         cells = [[*row, needed(float(sigma))] for row, sigma in zip(cells, arguments.sigma, strict=True)]

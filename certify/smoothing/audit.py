@@ -13,9 +13,10 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise, product
 
-from certify.smoothing.confidence import clopper_pearson
+import numpy as np
+from scipy.special import betaincinv, ndtri
+
 from certify.smoothing.logs import Log, Row
-from certify.smoothing.radius import gaussian
 from certify.smoothing.run import certificate_of
 
 SAMPLES = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 1_000_000)
@@ -156,10 +157,10 @@ def _evidence(written: Sequence[str], claim: Claim, sigma: float) -> float | Non
 
 @lru_cache(maxsize=4096)
 def _radii(claim: Claim, sigma: float) -> tuple[float, ...]:
-    """The largest values of the lattice, descending: i of the n real samples missed."""
+    """The largest values of the lattice, descending: i of the n real samples missed. To three digits and more, not rounded down."""
     real = claim.n // claim.repeat
-    counts = (real - i for i in range(min(TOP, real // 4)))
-    return tuple(gaussian(clopper_pearson(k * claim.repeat, claim.n, float(claim.alpha)), sigma) for k in counts)
+    hits = (real - np.arange(min(TOP, real // 4))) * claim.repeat
+    return tuple((sigma * ndtri(betaincinv(hits, claim.n - hits + 1, float(claim.alpha)))).tolist())
 
 
 def _as_written(radius: float) -> set[float]:

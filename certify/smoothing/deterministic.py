@@ -67,7 +67,7 @@ def certify_l1(classify: Callable[[Tensor], Tensor], x: Tensor, classes: int, sp
 
 
 def _vote(classify: Callable[[Tensor], Tensor], row: Tensor, classes: int, splitting: Splitting, batch: int) -> Vote:
-    with torch.inference_mode():
+    with torch.no_grad():
         scores = torch.cat([classify(part) for part in splitting.images(row).split(batch)])
     if bool(scores.isnan().any()):
         raise ValueError("the base classifier returned NaN; a vote needs a total function")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
-THREE_DIGITS = Context(prec=3, rounding=ROUND_FLOOR)
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,10 @@ def tsv_row(record: Mapping[str, Any]) -> str:
     return "\t".join(map(str, cells))
 
 
-def floor_digits(radius: float) -> str:
-    """`radius` to three significant digits, rounded down."""
-    return f"{THREE_DIGITS.create_decimal(Decimal(radius)).normalize():f}" if radius else "0.0"
+def floor_digits(radius: float, digits: int = 3) -> str:
+    """`radius` to this many significant digits, rounded down."""
+    rounding_down = Context(prec=digits, rounding=ROUND_FLOOR)
+    return f"{rounding_down.create_decimal(Decimal(radius)).normalize(rounding_down):f}" if radius else "0.0"
 
 
 def kept_lines(path: Path) -> list[str]:

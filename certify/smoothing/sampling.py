@@ -54,7 +54,7 @@ class Sampler:
     def labels(self, encoded: Tensor, index: Tensor, owner: Tensor, sample: Tensor, stage: Stage) -> Tensor:
         """Labels of one batch: row r is sample[r] of the input encoded[owner[r]]. int64 (rows,), and -1 where a score is NaN."""
         streams = Streams(sample, index[owner], int(stage) + PARTS * self.part, self.seed)
-        with torch.inference_mode():
+        with torch.no_grad():
             best, label = self.classify(self.noise.perturb(encoded, owner, streams)).flatten(1).max(dim=1)
             return torch.where(best.isnan(), -1, label)
 
