@@ -1,4 +1,4 @@
-"""The kernels with gradients: plain dispatch where nothing needs one, a `torch.autograd.Function` or torch operations where something does."""
+"""The kernels with gradients: plain dispatch where nothing needs one, an autograd function or torch operations where something does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from certify.kernels import dispatch
+from certify.kernels.dispatch import spatial
 
 
 def _needs_grad(*tensors: Tensor) -> bool:
@@ -22,7 +23,6 @@ class _Relax(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        rows, lower_slope, lower_shift, lower_owner, upper_slope, upper_shift, upper_owner = ctx.saved_tensors
         grad_rows, *grad_lines = dispatch.relax_gradients(*ctx.saved_tensors, *grads)
         return grad_rows, grad_lines[0], grad_lines[1], None, grad_lines[2], grad_lines[3], None
 
@@ -68,7 +68,7 @@ def window_relax(
     lines = (lower_slope, lower_shift, upper_slope, upper_shift)
     if not _needs_grad(windows, *lines):
         return dispatch.window_relax(windows, origin, *lines, owner)
-    space = lower_slope.shape[2:]
+    space = spatial(lower_slope)
     a = dispatch.window_mask(windows, origin, space)
     ls, lb, us, ub = (dispatch.gather_lines(line, windows, origin, space, owner) for line in lines)
     positive, negative = a.clamp(min=0), a.clamp(max=0)
@@ -79,8 +79,9 @@ def window_minimise(windows: Tensor, origin: Tensor, lower: Tensor, upper: Tenso
     """`dispatch.window_minimise`, differentiable in the windows and in the ends of the box."""
     if not _needs_grad(windows, lower, upper):
         return dispatch.window_minimise(windows, origin, lower, upper, owner)
-    a = dispatch.window_mask(windows, origin, lower.shape[2:])
-    low, high = (dispatch.gather_lines(end, windows, origin, lower.shape[2:], owner) for end in (lower, upper))
+    space = spatial(lower)
+    a = dispatch.window_mask(windows, origin, space)
+    low, high = (dispatch.gather_lines(end, windows, origin, space, owner) for end in (lower, upper))
     return (a.clamp(min=0) * low + a.clamp(max=0) * high).flatten(1).sum(dim=1)
 
 
@@ -105,8 +106,6 @@ def window_dense(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -
     if _needs_grad(windows):
         return _WindowDense.apply(windows, origin, space)
     return dispatch.window_dense(windows, origin, space)
-
-
 
 
 def window_mask(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> Tensor:

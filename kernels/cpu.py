@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from numba import njit
 
-_SUMS = {"reassoc", "contract", "nsz"}
-_OPTIONS = {"cache": True, "fastmath": _SUMS, "error_model": "numpy", "nogil": True}
+_kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
-@njit(**_OPTIONS)
+@_kernel
 def relax(rows, lower_owner, upper_owner, out, shift, lower_slope, lower_shift, upper_slope, upper_shift):  # type: ignore[no-untyped-def]
     """See `reference.relax`; writes into `out` and `shift`."""
     for r in range(rows.shape[0]):
@@ -27,7 +26,7 @@ def relax(rows, lower_owner, upper_owner, out, shift, lower_slope, lower_shift, 
         shift[r] = total
 
 
-@njit(**_OPTIONS)
+@_kernel
 def follow(x, rows, lower_owner, upper_owner, out, lower_slope, lower_shift, upper_slope, upper_shift):  # type: ignore[no-untyped-def]
     """See `reference.follow`."""
     for r in range(rows.shape[0]):
@@ -38,7 +37,7 @@ def follow(x, rows, lower_owner, upper_owner, out, lower_slope, lower_shift, upp
             out[r, i] = lower if rows[r, i] > 0 else upper
 
 
-@njit(**_OPTIONS)
+@_kernel
 def relax_gradients(  # type: ignore[no-untyped-def]
     first,
     last,
@@ -72,7 +71,7 @@ def relax_gradients(  # type: ignore[no-untyped-def]
             grad_upper_shift[q, i] += s * negative
 
 
-@njit(**_OPTIONS)
+@_kernel
 def minimise(rows, owner, out, lower, upper):  # type: ignore[no-untyped-def]
     """See `reference.minimise`."""
     for r in range(rows.shape[0]):
@@ -84,7 +83,7 @@ def minimise(rows, owner, out, lower, upper):  # type: ignore[no-untyped-def]
         out[r] = total
 
 
-@njit(**_OPTIONS)
+@_kernel
 def magnitude(rows, owner, out, weight):  # type: ignore[no-untyped-def]
     """See `reference.magnitude`."""
     for r in range(rows.shape[0]):
@@ -95,7 +94,7 @@ def magnitude(rows, owner, out, weight):  # type: ignore[no-untyped-def]
         out[r] = total
 
 
-@njit(**_OPTIONS)
+@_kernel
 def window_relax(  # type: ignore[no-untyped-def]
     windows, origin, owner, out, shift, depth, height, width, lower_slope, lower_shift, upper_slope, upper_shift
 ):
@@ -129,7 +128,7 @@ def window_relax(  # type: ignore[no-untyped-def]
         shift[r] = total
 
 
-@njit(**_OPTIONS)
+@_kernel
 def window_minimise(windows, origin, owner, out, depth, height, width, lower, upper):  # type: ignore[no-untyped-def]
     """`reference.minimise` of the rows that the windows stand for; lower, upper are (owners, channels, D, H, W)."""
     rows, channels, d, h, w = windows.shape
@@ -143,11 +142,13 @@ def window_minimise(windows, origin, owner, out, depth, height, width, lower, up
                 for j in range(max(0, -y0), min(h, height - y0)):
                     for i in range(max(0, -x0), min(w, width - x0)):
                         a = windows[r, c, k, j, i]
-                        total += max(a, zero) * lower[b, c, z0 + k, y0 + j, x0 + i] + min(a, zero) * upper[b, c, z0 + k, y0 + j, x0 + i]
+                        total += (
+                            max(a, zero) * lower[b, c, z0 + k, y0 + j, x0 + i] + min(a, zero) * upper[b, c, z0 + k, y0 + j, x0 + i]
+                        )
         out[r] = total
 
 
-@njit(**_OPTIONS)
+@_kernel
 def window_dense(windows, origin, out, depth, height, width):  # type: ignore[no-untyped-def]
     """See `reference.window_dense`; `out` is (rows, channels, D, H, W) and zero."""
     rows, channels, d, h, w = windows.shape

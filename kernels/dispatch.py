@@ -138,6 +138,12 @@ def magnitude(rows: Tensor, weight: Tensor, owner: Tensor) -> Tensor:
     return out
 
 
+def spatial(lines: Tensor) -> tuple[int, int, int]:
+    """The three spatial sizes of a tensor (owners, channels, D, H, W)."""
+    depth, height, width = lines.shape[2:]
+    return depth, height, width
+
+
 def _cells(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     """Which cells of the windows lie in the space, (R, 1, d, h, w), and their flat positions (0 elsewhere)."""
     z, y, x = (
@@ -154,7 +160,9 @@ def gather_lines(lines: Tensor, windows: Tensor, origin: Tensor, space: tuple[in
     """The values of lines (owners, channels, D, H, W) at the cells of each window; differentiable; arbitrary outside the space."""
     _, cell = _cells(windows, origin, space)
     rows, channels = windows.shape[:2]
-    flat = lines.flatten(2)[owner[:, None, None], torch.arange(channels, device=owner.device)[None, :, None], cell.reshape(rows, 1, -1)]
+    flat = lines.flatten(2)[
+        owner[:, None, None], torch.arange(channels, device=owner.device)[None, :, None], cell.reshape(rows, 1, -1)
+    ]
     return flat.reshape(windows.shape)
 
 
@@ -174,32 +182,29 @@ def window_relax(
     owner: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """`reference.window_relax`: windows (R, C, d, h, w), lines (owners, C, D, H, W)."""
-    space = tuple(lower_slope.shape[2:])
+    space = spatial(lower_slope)
     if windows.device.type != "cpu":
-        a = window_mask(windows, origin, space)  # type: ignore[arg-type]
-        lines = [
-            gather_lines(line, windows, origin, space, owner)  # type: ignore[arg-type]
-            for line in (lower_slope, lower_shift, upper_slope, upper_shift)
-        ]
+        a = window_mask(windows, origin, space)
+        lines = [gather_lines(line, windows, origin, space, owner) for line in (lower_slope, lower_shift, upper_slope, upper_shift)]
         positive, negative = a.clamp(min=0), a.clamp(max=0)
         return positive * lines[0] + negative * lines[2], (positive * lines[1] + negative * lines[3]).flatten(1).sum(dim=1)
     out, shift = torch.empty_like(windows, memory_format=torch.contiguous_format), windows.new_empty(len(windows))
-    a, o, b = _numpy(windows, origin, owner)
-    lines_ = tuple(_numpy(lower_slope, lower_shift, upper_slope, upper_shift))
-    _by_rows(cpu.window_relax, len(a), a.size, (a, o, b, out.numpy(), shift.numpy()), (*space, *lines_))
+    rowwise = (*_numpy(windows, origin, owner), out.numpy(), shift.numpy())
+    shared = (*space, *_numpy(lower_slope, lower_shift, upper_slope, upper_shift))
+    _by_rows(cpu.window_relax, len(windows), windows.numel(), rowwise, shared)
     return out, shift
 
 
 def window_minimise(windows: Tensor, origin: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
     """`reference.minimise` of the rows that windows (R, C, d, h, w) stand for; box ends are (owners, C, D, H, W)."""
-    space = tuple(lower.shape[2:])
+    space = spatial(lower)
     if windows.device.type != "cpu":
-        a = window_mask(windows, origin, space)  # type: ignore[arg-type]
-        low, high = (gather_lines(end, windows, origin, space, owner) for end in (lower, upper))  # type: ignore[arg-type]
+        a = window_mask(windows, origin, space)
+        low, high = (gather_lines(end, windows, origin, space, owner) for end in (lower, upper))
         return (a.clamp(min=0) * low + a.clamp(max=0) * high).flatten(1).sum(dim=1)
     out = windows.new_empty(len(windows))
-    a, o, b = _numpy(windows, origin, owner)
-    _by_rows(cpu.window_minimise, len(a), a.size, (a, o, b, out.numpy()), (*space, *_numpy(lower, upper)))
+    rowwise = (*_numpy(windows, origin, owner), out.numpy())
+    _by_rows(cpu.window_minimise, len(windows), windows.numel(), rowwise, (*space, *_numpy(lower, upper)))
     return out
 
 

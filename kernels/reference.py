@@ -15,7 +15,13 @@ Index = NDArray[np.int64]
 
 
 def relax(
-    rows: Array, lower_slope: Array, lower_shift: Array, lower_owner: Index, upper_slope: Array, upper_shift: Array, upper_owner: Index
+    rows: Array,
+    lower_slope: Array,
+    lower_shift: Array,
+    lower_owner: Index,
+    upper_slope: Array,
+    upper_shift: Array,
+    upper_owner: Index,
 ) -> tuple[Array, Array]:
     """One relax-and-accumulate step of CROWN (arXiv 1811.00866, eq. 6): coefficients of y become coefficients of x.
 
@@ -38,7 +44,7 @@ def follow(
     upper_shift: Array,
     upper_owner: Index,
 ) -> Array:
-    """y at the points x on the lines that `relax` takes for these rows: the lower line where the coefficient is positive, else the upper."""
+    """y at the points x on the lines that `relax` takes for these rows: the lower line of a positive coefficient, else the upper."""
     lower = lower_slope[lower_owner] * x + lower_shift[lower_owner]
     upper = upper_slope[upper_owner] * x + upper_shift[upper_owner]
     return np.where(rows > 0, lower, upper)

@@ -79,7 +79,9 @@ class Peer:
         perturbation = self.lirpa.PerturbationLpNorm(norm=float("inf"), x_L=lower, x_U=upper)
         return self._bounds((lower + upper) / 2, perturbation, method, objective, sides)
 
-    def ball_bounds(self, center: Tensor, eps: float, p: float, method: str, objective: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def ball_bounds(
+        self, center: Tensor, eps: float, p: float, method: str, objective: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Bounds over an l_p ball without a domain."""
         perturbation = self.lirpa.PerturbationLpNorm(norm=p, eps=eps)
         return self._bounds(center, perturbation, method, objective, (True, True))

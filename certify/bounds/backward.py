@@ -97,12 +97,17 @@ def tighten_backward(relaxed: Relaxed, node: Node, mask: Tensor, memory: int = D
     owner, index = mask.flatten(1).nonzero(as_tuple=True)
     chunk = max(1, rows_per_chunk(relaxed, node.name, memory) // 2)
     for own, position in zip(owner.split(chunk), index.split(chunk), strict=True):
-        narrowing = _Narrowing(relaxed, node, own, position)
-        sign = torch.ones(len(own), dtype=relaxed.program.dtype, device=own.device)
-        rows = UnitRows(position.repeat(2), torch.cat([sign, -sign]), node.shape)
+        narrowing = Narrowing(relaxed, node, own, position)
+        rows = both_signs(position, node, relaxed.program.dtype)
         left, constant, kept = pull_back(relaxed, {node.name: rows}, own.repeat(2), relaxed.steps, settle=narrowing)
         narrowing.narrow(at_input(relaxed, left.get(relaxed.program.graph.input), constant, kept))
     return relaxed.intervals[node.name]
+
+
+def both_signs(index: Tensor, node: Node, dtype: torch.dtype) -> UnitRows:
+    """The rows e_i and then the rows -e_i over a node, whose lower bounds give both sides."""
+    sign = torch.ones(len(index), dtype=dtype, device=index.device)
+    return UnitRows(index.repeat(2), torch.cat([sign, -sign]), node.shape)
 
 
 _WIDE = 128
@@ -110,7 +115,7 @@ _WIDE = 128
 
 
 @dataclass
-class _Narrowing:
+class Narrowing:
     """The neurons of one node that are being bounded, rows e_i before rows -e_i; writes what it learns into `relaxed.intervals`."""
 
     relaxed: Relaxed
@@ -125,7 +130,9 @@ class _Narrowing:
             return None
         self.narrow(over_intervals(self.relaxed, pending, constant, owner))
         useful = worth_tightening(self.relaxed, self.node)
-        undecided = useful.flatten(1)[self.owner, self.index] if useful is not None else torch.zeros_like(self.owner, dtype=torch.bool)
+        undecided = (
+            useful.flatten(1)[self.owner, self.index] if useful is not None else torch.zeros_like(self.owner, dtype=torch.bool)
+        )
         count = len(self.owner)
         if int(undecided.sum()) > 0.8 * count:
             return None

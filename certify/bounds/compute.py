@@ -10,11 +10,11 @@ from math import inf
 import torch
 from torch import Tensor
 
-from certify.bounds.alpha import optimised_lower_bound
+from certify.bounds.alpha import optimised_lower_bound, tighten_optimised
 from certify.bounds.backward import DEFAULT_MEMORY, lower_bound, over_intervals, pull_back, rows_per_chunk, tighten_backward
 from certify.bounds.forward import ForwardForms
 from certify.bounds.interval import Interval
-from certify.bounds.relaxed import Region, Relaxed, Tighten, refuse_nan, relax_network
+from certify.bounds.relaxed import Region, Relaxed, Tighten, affine_frontier, refuse_nan, relax_network
 from certify.bounds.rounding import NEAREST, Rounding
 from certify.graph import Node
 from certify.operators.program import Program
@@ -48,12 +48,13 @@ class Method:
 
 
 def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor, memory: int) -> Interval:
-    """Keeps interval bounds, but gives affine functions of a ball, of which its bounding box is no good measure, their exact bounds."""
-    alive = relaxed.program.graph.ancestors(node.name)
-    affine = all(OPS[n.op].affine for n in relaxed.order if n.name in alive and n.inputs)
-    if affine and relaxed.region.box is not relaxed.region:
-        return tighten_backward(relaxed, node, torch.ones_like(mask), memory)
-    return relaxed.intervals[node.name]
+    """Keeps interval bounds, but for affine functions of a ball, which get their exact bounds."""
+    ball = relaxed.region.box is not relaxed.region
+    return (
+        tighten_backward(relaxed, node, mask, memory)
+        if ball and node.name in affine_frontier(relaxed)
+        else relaxed.intervals[node.name]
+    )
 
 
 def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ METHODS: Mapping[str, Method] = {
     "crown-ibp": Method(lambda memory: partial(_first_affine, memory=memory), lower_bound),
     "crown": Method(lambda memory: partial(tighten_backward, memory=memory), lower_bound),
     "forward": Method(lambda memory: ForwardForms(), lower_bound),
-    "alpha-crown": Method(lambda memory: partial(tighten_backward, memory=memory), optimised_lower_bound),
+    "alpha-crown": Method(lambda memory: partial(tighten_optimised, memory=memory), optimised_lower_bound),
 }
 
 
@@ -130,13 +131,13 @@ def compute_bounds(
     relaxed = relax(program, region, method, target=target.name, rounding=rounding, memory=memory)
     if objective is None and METHODS[method].bound is _interval_bound:
         return relaxed.intervals[target.name]
-    rows, shape = (_unit_objective if objective is None else _objective)(relaxed, target, objective)
+    rows, shape = _unit_objective(relaxed, target) if objective is None else _objective(relaxed, target, objective)
     both = bound_rows(relaxed, rows, method, target=target.name, memory=memory)
     lower, negated = both.chunk(2)
     return lower.reshape(shape), -negated.reshape(shape)
 
 
-def _unit_objective(relaxed: Relaxed, target: Node, objective: Tensor | None) -> tuple[Objective, tuple[int, ...]]:
+def _unit_objective(relaxed: Relaxed, target: Node) -> tuple[Objective, tuple[int, ...]]:
     l, _ = relaxed.intervals[target.name]
     count = l[0].numel()
     owner = torch.arange(relaxed.batch, device=l.device).repeat_interleave(count)
@@ -159,9 +160,7 @@ def objective_rows(objective: Tensor, batch: int, target: Node, program: Program
     for n in target.shape:
         count *= n
     if values.ndim not in (2, 3) or values.shape[-1] != count or (values.ndim == 3 and values.shape[0] != batch):
-        raise ValueError(
-            f"objective must be (specs, {count}) or ({batch}, specs, {count}) for {target}; got {list(values.shape)}"
-        )
+        raise ValueError(f"objective must be (specs, {count}) or ({batch}, specs, {count}) for {target}; got {list(values.shape)}")
     specs = values.shape[-2]
     rows = values.expand(batch, specs, count).reshape(batch * specs, *target.shape)
     return rows, torch.arange(batch, device=program.device).repeat_interleave(specs)

@@ -6,7 +6,7 @@ times the size of a layer: the method of choice for few inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -96,8 +96,8 @@ def _affine(step: AffineStep, inputs: Sequence[Forms]) -> Forms:
     batch, count = inputs[0][0].shape[:2]
     rule, known = step.rule, {"node": step.node, "params": step.params}
 
-    def apply(function: object, tensors: Sequence[Tensor]) -> Tensor:
-        out = function(*(t.flatten(0, 1) for t in tensors), **known)  # type: ignore[operator]
+    def apply(function: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tensor:
+        out = function(*(t.flatten(0, 1) for t in tensors), **known)
         return out.reshape(batch, count, *out.shape[1:])
 
     if rule.magnitude is None:
@@ -128,5 +128,5 @@ def _nonlinear_scale(step: NonlinearStep, magnitudes: Sequence[Tensor]) -> Tenso
     return step.relaxation.scale(magnitudes[0])
 
 
-_PROPAGATE = {AffineStep: _affine, NonlinearStep: _nonlinear}
-_SCALE = {AffineStep: _affine_scale, NonlinearStep: _nonlinear_scale}
+_PROPAGATE: dict[type, Callable[..., Forms]] = {AffineStep: _affine, NonlinearStep: _nonlinear}
+_SCALE: dict[type, Callable[..., Tensor]] = {AffineStep: _affine_scale, NonlinearStep: _nonlinear_scale}

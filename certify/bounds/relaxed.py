@@ -109,7 +109,9 @@ def relax_network(program: Program, region: Region, target: str, tighten: Tighte
     readers = {name: [n for n in nodes if n.name in alive] for name, nodes in graph.consumers().items()}
     relaxed = Relaxed(program, region, rounding, tuple(node for node in graph.nodes if node.name in alive), readers)
     shapes = {node.name: node.shape for node in relaxed.order}
-    exact = exact_intervals(graph) if region.box is region else set()
+    is_box = region.box is region
+    exact = exact_intervals(graph) if is_box else set()
+    frontier = set() if is_box else affine_frontier(relaxed)
     for node in relaxed.order:
         if node.op == INPUT:
             box = region.box
@@ -117,16 +119,32 @@ def relax_network(program: Program, region: Region, target: str, tighten: Tighte
         else:
             _relax_node(relaxed, node, [shapes[name] for name in node.inputs])
         mask = None if node.name in exact else worth_tightening(relaxed, node)
+        if node.name in frontier:
+            mask = torch.ones_like(relaxed.intervals[node.name][0], dtype=torch.bool)
         if mask is not None:
             relaxed.intervals[node.name] = tighten(relaxed, node, mask)
     return relaxed
+
+
+def affine_frontier(relaxed: Relaxed) -> set[str]:
+    """Affine functions of the input that something else reads: over a ball, of which its bounding box is no good measure, they deserve
+    exact bounds in every method."""
+    affine = {relaxed.program.graph.input}
+    for node in relaxed.order:
+        if node.inputs and OPS[node.op].affine and all(name in affine for name in node.inputs):
+            affine.add(node.name)
+    return {
+        node.name
+        for node in relaxed.order
+        if node.inputs and node.name in affine and any(reader.name not in affine for reader in relaxed.readers[node.name])
+    }
 
 
 def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
     rule, params = OPS[node.op], relaxed.program.params(node)
     inputs = [relaxed.intervals[name] for name in node.inputs]
     gamma = relaxed.rounding.gamma(largest_sum(node, inputs), relaxed.program.dtype)
-    if rule.affine:
+    if isinstance(rule, Affine):
         interval, scale = affine_interval(rule, node, params, inputs, relaxed.rounding)
         constant = rule.constant(node, params)
         constant = None if constant is None else constant.to(interval[0])
@@ -184,4 +202,6 @@ def refuse_nan(intervals: Mapping[str, Interval]) -> None:
     """A ValueError naming the first node whose bounds are NaN."""
     for name, (l, u) in intervals.items():
         if bool(torch.isnan(l).any() | torch.isnan(u).any()):
-            raise ValueError(f"the bounds of node {name} are NaN: its values overflow on this input set; use float64 or a smaller set")
+            raise ValueError(
+                f"the bounds of node {name} are NaN: its values overflow on this input set; use float64 or a smaller set"
+            )

@@ -31,6 +31,8 @@ OK, NOT_MET, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 1 expectation not met, 2 bad usage or input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    # Otherwise torch's threads spin while they wait for each other: on a busy machine small networks take several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return _run(argv)
     except KeyboardInterrupt:

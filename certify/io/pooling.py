@@ -28,13 +28,11 @@ class Pooling:
         kernel, stride, dilation = self.kernel[axis], self.stride[axis], self.dilation[axis]
         before, after = self.before[axis], self.after[axis]
         free = size + before + after - dilation * (kernel - 1) - 1
-        if free < 0:
-            raise ValueError(
-                f"a pooling window of size {kernel} does not fit an axis of size {size} padded by {before} and {after}"
-            )
         count = (-(-free // stride) if self.ceil else free // stride) + 1
         if self.ceil and (count - 1) * stride >= size + before:
             count -= 1  # the last window would hold nothing but padding
+        if count < 1:
+            raise ValueError(f"a window of {kernel} does not fit an axis of size {size} padded by {before} and {after}")
         start = np.arange(count)[:, None] * stride - before
         cells = start + np.arange(kernel) * dilation
         return AxisWindows(cells, (cells >= 0) & (cells < size), (cells < size + after).sum(1))
@@ -128,9 +126,10 @@ def adaptive_matrix(size: int, count: int) -> Array:
 
 
 def along_axes(builder: GraphBuilder, x: str, matrices: Mapping[int, Array], source: str) -> str:
-    """x with each named axis multiplied by a matrix (out, in): separable resampling."""
+    """x with each named axis multiplied by a matrix (out, in), identities left out: separable resampling. x itself without any."""
     rank = len(builder.shape(x))
-    last = list(matrices)[-1]
+    matrices = {axis: matrix for axis, matrix in matrices.items() if not np.array_equal(matrix, np.eye(len(matrix)))}
+    last = next(reversed(matrices), None)
     for axis, matrix in matrices.items():
         step = source if axis == last else f"{source}.axis{axis}"
         swap = list(range(rank))

@@ -49,7 +49,7 @@ class Elementwise:
               `(l, u, node, params) -> t`: the t whose line is the default of `lines` (or as near as the family has it).
     """
 
-    value: Callable[[Tensor, Node, Params], Tensor]
+    value: Callable[..., Tensor]
     interval: Callable[[Tensor, Tensor, Node, Params], tuple[Tensor, Tensor]]
     lines: Callable[[Tensor, Tensor, Node, Params], Lines]
     linear: Callable[[Tensor, Tensor, Node, Params], Tensor]

@@ -67,7 +67,7 @@ def spread(
         matrix = _CONV_TRANSPOSE[2](units, weight, None, stride, padding, output_padding, groups, dilation)
         return (rows.flatten(1) @ matrix.flatten(1)).reshape(len(rows), *matrix.shape[1:])
     patches = weight.flatten(1).t() @ rows.flatten(2)
-    return F.fold(patches, size, weight.shape[2:], dilation=dilation, padding=padding, stride=stride)
+    return F.fold(patches, tuple(size), tuple(weight.shape[2:]), tuple(dilation), tuple(padding), tuple(stride))
 
 
 def _conv_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:
@@ -121,9 +121,7 @@ def _conv_windows(rows: WindowRows, node: Node, params: Params, shapes: Shapes) 
     """A window of outputs reads a window of inputs: the transposed convolution of the window itself, without padding."""
     weight = params["weight"]
     none = (0,) * (weight.ndim - 2)
-    values = spread(
-        rows.masked().values, weight, node.attrs["stride"], none, none, node.attrs["groups"], node.attrs["dilation"]
-    )
+    values = spread(rows.masked().values, weight, node.attrs["stride"], none, none, node.attrs["groups"], node.attrs["dilation"])
     return (WindowRows(values, _window_origin(rows.origin, node), shapes[0]).compact(),)
 
 

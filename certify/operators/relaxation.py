@@ -38,7 +38,7 @@ class Relaxation(Protocol):
         """Images of linear forms: from coefficients and constant (batch, k + 1, *shape) below and above x to those below and above y."""
 
     def scale(self, magnitude: Tensor) -> Tensor:
-        """What rounding errors are relative to, (batch, *shape of y): at least |slope * x| + |intercept| on every line, for |x| <= magnitude."""
+        """At least |slope * x| + |intercept| on every line, for |x| <= magnitude, (batch, *shape of y): the scale of rounding errors."""
 
 
 @dataclass(frozen=True)

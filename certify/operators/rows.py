@@ -222,7 +222,11 @@ class WindowRows:
         end = [
             max(a + m, b + n)
             for a, m, b, n in zip(
-                (self.origin - start)[0].tolist(), self.values.shape[2:], (other.origin - start)[0].tolist(), other.values.shape[2:], strict=True
+                (self.origin - start)[0].tolist(),
+                self.values.shape[2:],
+                (other.origin - start)[0].tolist(),
+                other.values.shape[2:],
+                strict=True,
             )
         ]
         total = sum(_placed(rows.values, (rows.origin - start)[0].tolist(), end) for rows in (self, other))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import inf
+from dataclasses import replace
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,9 @@ def find_witness(
     """
     attackable = spec.inputs.attackable()
     candidates = np.array([i for i in clauses if attackable[spec.clauses[i].region]], dtype=np.intp)
-    size = max(1, min(_MAX_POINTS, _MAX_ELEMENTS // spec.inputs.size) // effort.restarts)
+    most = max(1, min(_MAX_POINTS, _MAX_ELEMENTS // sum(prod(node.shape) for node in model.graph.nodes)))
+    effort = replace(effort, restarts=min(effort.restarts, most))
+    size = most // effort.restarts
     for start in range(0, len(candidates), size):
         if time.monotonic() > deadline:
             return None
@@ -69,7 +72,7 @@ def find_witness(
 
 
 _MAX_POINTS = 8192
-_MAX_ELEMENTS = 1 << 23
+_MAX_ELEMENTS = 1 << 26  # node values of all points of one batch
 _MAX_REPLAYS = 16
 _NEAR = 1e-5  # the original may round the other way
 

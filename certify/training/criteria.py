@@ -30,7 +30,7 @@ class GrowingBall:
 
     def around(self, images: Tensor, epoch: float) -> LpBall:
         """The set at this point of the training."""
-        return LpBall(images, self.eps(epoch), self.p, self.domain)
+        return LpBall(images, images.new_tensor(self.eps(epoch)), self.p, self.domain)
 
 
 def clean(module: nn.Module) -> Criterion:

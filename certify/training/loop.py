@@ -36,7 +36,8 @@ def fit(
     """Trains `module` in place; the same seed, initial weights, data and machine give the same weights.
 
     `x` is (images, *input), `y` integer labels (images,). `after_epoch` receives the epoch's index and its mean loss. The order of
-    the images comes from a generator of its own, and an epoch leaves out a last batch that is not full.
+    the images comes from a generator of its own, and an epoch leaves out a last batch that is not full. Whether the module is in
+    training mode is left as it is.
     """
     optimiser = torch.optim.Adam(module.parameters())
     order = torch.Generator().manual_seed(seed)

@@ -269,3 +269,11 @@ def test_reading_a_graph_imports_no_torch(tmp_path: Path) -> None:
     read = f"from certify.io.onnx import read_onnx; read_onnx({str(tmp_path / 'm.onnx')!r})"
     script = f"import sys; {read}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[2])
+
+
+def test_a_name_of_the_model_finds_the_last_of_the_nodes_that_stand_for_it() -> None:
+    nodes = [helper.make_node("ReduceL2", ["x"], ["h"], name="norm", axes=[1]), helper.make_node("Neg", ["h"], ["y"])]
+    graph = read_onnx(tiny(nodes=nodes, constants=[]))
+    assert graph.node("norm") is graph.node("h")
+    assert graph.node("h").op == "sqrt"
+    assert len({node.name for node in graph.nodes}) == len(graph.nodes)

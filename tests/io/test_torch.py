@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -82,6 +84,10 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
         (1, 8, 8),
     ),
     "residual": (lambda: Function(residual, nn.Conv2d(2, 3, 3, 1, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1)), (2, 4, 4)),
+    "uneven mean": (
+        lambda: nn.Sequential(nn.AvgPool2d(2, 1, 1, count_include_pad=False), nn.BatchNorm2d(2), nn.Hardswish(), nn.Flatten()),
+        (2, 3, 3),
+    ),
     "generator": (
         lambda: nn.Sequential(nn.Linear(3, 8), nn.Unflatten(1, (2, 2, 2)), nn.ConvTranspose2d(2, 1, 3, 2, 1, 1), nn.Tanh()),
         (3,),
@@ -275,3 +281,43 @@ def test_a_graph_that_computes_something_else_is_refused() -> None:
         require_agreement(graph, lambda x: x[0], [point], single, "the model")
     with pytest.raises(GraphError, match="differ"):
         require_agreement(graph, lambda x: np.full_like(x, np.nan), [point], single, "the model")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_on_a_gpu_is_captured_and_evaluated_there(name: str) -> None:
+    module, x = made(name)
+    module, x = module.cuda(), x.cuda()
+    model = compile(module, x.cpu())
+    assert model(x).device == x.device
+    torch.testing.assert_close(model(x), torch.cat([module(point) for point in x.split(1)]), rtol=1e-3, atol=1e-4)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> nn.Sequential:
+    """A convolutional network of random layers, for inputs of shape (2, 6, 6)."""
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    channels, size, layers = 2, 6, []
+    for _ in range(draw(st.integers(1, 4))):
+        kernel, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        padding = draw(st.integers(0, kernel // 2))
+        if size + 2 * padding < kernel:
+            break
+        kind = draw(st.sampled_from(["conv", "grouped", "pool", "mean", "up", "norm"]))
+        layers += {
+            "conv": lambda c, k, s, p: [nn.Conv2d(c, 4, k, s, p), nn.ReLU(inplace=True)],
+            "grouped": lambda c, k, s, p: [nn.Conv2d(c, c, k, s, p, groups=c, bias=False), nn.LeakyReLU(0.2)],
+            "pool": lambda c, k, s, p: [nn.MaxPool2d(k, s, p)],
+            "mean": lambda c, k, s, p: [nn.AvgPool2d(k, s, p, count_include_pad=False)],
+            "up": lambda c, k, s, p: [nn.ConvTranspose2d(c, 2, k, s, p), nn.Sigmoid()],
+            "norm": lambda c, k, s, p: [nn.BatchNorm2d(c), nn.Hardswish()],
+        }[kind](channels, kernel, stride, padding)
+        channels, size = nn.Sequential(*layers).eval()(torch.zeros(1, 2, 6, 6)).shape[1:3]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * size**2, 3)).eval()
+
+
+@settings(max_examples=15)
+@given(networks())
+def test_random_networks_are_captured_as_they_are(module: nn.Module) -> None:
+    x = torch.randn(2, 2, 6, 6)
+    torch.testing.assert_close(compile(module, x)(x), module(x), rtol=1e-4, atol=1e-5)

@@ -99,6 +99,8 @@ CASES = [
     *elementwise("add.Tensor sub.Tensor mul.Tensor div.Tensor maximum.default minimum.default", X),
     *(Case(f"{name}.Tensor", (2, 3), (rand(3), X)) for name in ("add", "sub", "rsub", "mul", "div")),
     *(Case(f"{name}.Tensor", (2, 3), (rand(3), X), {"alpha": 2}) for name in ("add", "sub", "rsub")),
+    *elementwise("add.Tensor mul.Tensor", torch.tensor([1, 2, 3])),
+    *elementwise("mul.Tensor", torch.tensor([True, False, True])),
     *elementwise("div.Tensor_mode", positive(3), rounding_mode=None),
     *elementwise("div.Scalar_mode", 0.3, rounding_mode=None),
     *elementwise("maximum.default minimum.default max.other min.other", rand(2, 1)),
@@ -309,6 +311,7 @@ CASES = [
     Case("upsample_bilinear2d.default", IMAGE, (X, [10, 3], False, 2.0, None)),
     *(Case("upsample_bilinear2d.vec", IMAGE, (X, None, corners, [2.0, 1.5])) for corners in (False, True)),
     Case("upsample_bilinear2d.vec", IMAGE, (X, [5, 6], False, None)),
+    Case("upsample_bilinear2d.vec", IMAGE, (X, None, False, [1.1, 1.0])),
     Case("upsample_trilinear3d.default", (1, 1, 2, 3, 2), (X, [4, 5, 3], True)),
     Case("upsample_trilinear3d.vec", (1, 1, 2, 3, 2), (X, [4, 5, 3], False, None)),
 ]

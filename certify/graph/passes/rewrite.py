@@ -63,10 +63,11 @@ class Draft:
             self._shapes[name] = tuple(int(n) for n in self.value(name).shape)
         return self._shapes[name]
 
-    def value(self, name: str) -> Any:
-        """A constant's present value: of a derived one, computed from those it depends on."""
+    def value(self, name: str) -> np.ndarray:
+        """A constant's present value, as an array: of a derived one, computed from those it depends on."""
         if name in self._constants:
-            return self._constants[name]
+            value = self._constants[name]
+            return value if isinstance(value, np.ndarray) else value.detach().cpu().double().numpy()
         (entry,) = (entry for entry in self._derived if entry.name == name)
         return entry.function(*(self.value(i) for i in entry.inputs))
 

@@ -63,7 +63,7 @@ _sub = _binary(_combine("sub"), _subtract_constant, _subtract_from_constant)
 _div = _binary(lowering.divide, _divide_by_constant, _divide_constant)
 
 
-def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Array, Array], Array]) -> Handler:
+def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Array, Array], Array]) -> Callable[[Call], str]:
     """A commutative operator of any number of inputs: the variables are combined, then the one constant that the others make."""
 
     def handle(call: Call) -> str:
@@ -79,7 +79,7 @@ _sum = _variadic(_combine("add"), lowering.shift, np.add)
 
 
 def _mean(call: Call) -> str:
-    return call.emit("scale", _sum(call), {"factor": np.array(1.0 / len(call.inputs))})  # type: ignore[arg-type]
+    return lowering.scale(call.builder, _sum(call), 1.0 / len(call.inputs), call.name)
 
 
 def _neg(call: Call) -> str:

@@ -74,10 +74,10 @@ class Call:
 
     # --- outputs ---
 
-    def emit(self, op: str, inputs: str | Sequence[str], params: Mapping[str, Array] | None = None, **attrs: Any) -> str:
+    def emit(self, op: str, *inputs: str, params: Mapping[str, Array] | None = None, **attrs: Any) -> str:
         """Adds a canonical node, with arrays as its constants, and returns its name."""
         constants = {role: self.builder.constant(f"{self.name}.{role}", array) for role, array in (params or {}).items()}
-        return self.builder.add(op, [inputs] if isinstance(inputs, str) else inputs, constants, attrs, source=self.name)
+        return self.builder.add(op, inputs, constants, attrs, source=self.name)
 
     def on_stand_ins(self, fill: float = 0.0) -> tuple[Array, ...]:
         """The node's outputs with one number in the place of all variables: the right shapes."""

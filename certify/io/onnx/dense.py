@@ -72,7 +72,7 @@ def _refuse_two_variables(call: Call) -> None:
 
 
 def _linear(call: Call, x: str, weight: Array) -> str:
-    return call.emit("linear", x, {"weight": weight})
+    return call.emit("linear", x, params={"weight": weight})
 
 
 def _swapped(call: Call, x: str) -> str:

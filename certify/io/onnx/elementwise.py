@@ -30,7 +30,7 @@ def _leaky_relu(call: Call) -> str:
 def _prelu(call: Call) -> str:
     slope = call.required(1)
     x = broadcast(call.builder, call.variable(), broadcast_shapes(call.shape(), slope.shape), f"{call.name}.broadcast")
-    return call.emit("prelu", x, {"slope": slope})
+    return call.emit("prelu", x, params={"slope": slope})
 
 
 def _clip(call: Call) -> str:
@@ -49,9 +49,10 @@ def _swish(call: Call) -> str:
     """x * sigmoid(alpha * x) is silu(alpha * x) / alpha."""
     alpha = float(call.attrs.get("alpha", 1.0))
     if alpha == 0:
-        return call.emit("scale", call.variable(), {"factor": np.array(0.5)})
-    stretched = call.emit("scale", call.variable(), {"factor": np.array(alpha)})
-    return call.emit("scale", call.emit("silu", stretched), {"factor": np.array(1 / alpha)})
+        return call.emit("scale", call.variable(), params={"factor": np.array(0.5)})
+    stretched = call.emit("scale", call.variable(), params={"factor": np.array(alpha)})
+    gated = call.emit("silu", stretched)
+    return call.emit("scale", gated, params={"factor": np.array(1 / alpha)})
 
 
 # Powers with a function of their own; any other exponent is `pow`.

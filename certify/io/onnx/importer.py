@@ -29,14 +29,17 @@ def import_model(model: ModelProto) -> Graph:
     source, target = _only_input(model, values), _only_output(model)
     values[source.name] = builder.input(source.name, _input_shape(source))
     used = {name for node in model.graph.node for name in node.input} | {target.name}
+    producers: dict[str, str] = {}
     for node in _straightened(model.graph.node, values):
-        values |= _outputs(node, opset, builder, values, used)
+        results = _outputs(node, opset, builder, values, used)
+        values |= results
+        producers |= dict.fromkeys(results, _name(node))
     if target.name not in values:
         raise GraphError(f"the model's output {target.name!r} is produced by no node; the file may be truncated")
     output = values[target.name]
     if not isinstance(output, str):
         raise GraphError(f"the model's output {target.name!r} is a constant: it does not depend on the input {source.name!r}")
-    return _renamed(builder.build(output), values)
+    return _renamed(builder.build(output), values, producers)
 
 
 # --- what the model declares ---------------------------------------------------------------------------------------------------
@@ -135,8 +138,12 @@ def _straightened(nodes: Iterable[NodeProto], values: Mapping[str, Value]) -> It
             yield helper.make_node("Identity", [inner.name], [outer])
 
 
+def _name(node: NodeProto) -> str:
+    return node.name or (node.output[0] if node.output else node.op_type)
+
+
 def _call(node: NodeProto, opset: int, builder: GraphBuilder, values: Mapping[str, Value]) -> Call:
-    name = node.name or (node.output[0] if node.output else node.op_type)
+    name = _name(node)
     if node.domain not in DEFAULT_DOMAINS:
         raise GraphError(
             f"node {name} ({node.domain}.{node.op_type}): operators of the domain {node.domain!r} are not supported; "
@@ -175,15 +182,26 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
 
 
-def _renamed(graph: Graph, values: Mapping[str, Value]) -> Graph:
-    """The graph with every node that is a tensor of the model called by that tensor's name, the first if there are several."""
+def _renamed(graph: Graph, values: Mapping[str, Value], producers: Mapping[str, str]) -> Graph:
+    """The graph with nodes called as in the model: by the tensor that they are, and as their source the model's node that makes it.
+
+    Of several names for one tensor the first holds. Nodes on the way to a tensor have names and sources of their own.
+    """
     names: dict[str, str] = {}
-    for tensor, node in values.items():
-        if isinstance(node, str):
-            names.setdefault(node, tensor)
-    taken = set(names.values())
-    for step in graph.nodes:
-        if step.name not in names:
-            names[step.name] = step.name if step.name not in taken else f"{step.name}.step"
-    nodes = tuple(replace(step, name=names[step.name], inputs=tuple(names[i] for i in step.inputs)) for step in graph.nodes)
-    return replace(graph, nodes=nodes, input=names[graph.input], output=names[graph.output])
+    for tensor, value in values.items():
+        if isinstance(value, str):
+            names.setdefault(value, tensor)
+    sources = {node: producers.get(tensor, tensor) for node, tensor in names.items()}
+    taken = {*names.values(), *sources.values()}
+    for node in graph.nodes:
+        if node.name not in names:
+            name = node.name
+            while name in taken:
+                name = f"{name}.{node.op}"
+            taken.add(name)
+            names[node.name] = sources[node.name] = name
+    nodes = (
+        replace(node, name=names[node.name], source=sources[node.name], inputs=tuple(names[i] for i in node.inputs))
+        for node in graph.nodes
+    )
+    return replace(graph, nodes=tuple(nodes), input=names[graph.input], output=names[graph.output])

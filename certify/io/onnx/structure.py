@@ -56,7 +56,7 @@ def _concat(call: Call) -> str:
     """Constants among the inputs become an offset: variables are padded with zeros where constants go, and these are added."""
     if all(isinstance(value, str) for value in call.inputs):
         parts = [call.variable(index) for index in range(len(call.inputs))]
-        return call.emit("concat", parts, axis=_axis(call, call.builder.shape(parts[0]))) if len(parts) > 1 else parts[0]
+        return call.emit("concat", *parts, axis=_axis(call, call.builder.shape(parts[0]))) if len(parts) > 1 else parts[0]
     shapes = [call.shape(i) if call.is_variable(i) else call.required(i).shape for i in range(len(call.inputs))]
     axis = _axis(call, shapes[0])
     sizes = [shape[axis] for shape in shapes]
@@ -71,7 +71,7 @@ def _concat(call: Call) -> str:
         before, after = ([amount if a == axis else 0 for a in range(len(shapes[i]))] for amount in (waiting, behind))
         parts.append(lowering.pad(call.builder, value, before, after, 0.0, f"{call.name}.pad"))
         waiting = 0
-    joined = call.emit("concat", parts, axis=axis) if len(parts) > 1 else parts[0]
+    joined = call.emit("concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
     return lowering.shift(call.builder, joined, offset, call.name)
 
 

@@ -60,7 +60,9 @@ class Call:
 
     def shape_of(self, operand: Operand) -> Shape:
         """Shape of a node, of a constant, or of a number."""
-        return self.builder.shape(operand) if isinstance(operand, str) else tuple(getattr(operand, "value", torch.empty(())).shape)
+        if isinstance(operand, str):
+            return self.builder.shape(operand)
+        return tuple(operand.value.shape) if isinstance(operand, Constant) else ()
 
     def emit(self, op: str, inputs: Sequence[str], params: Mapping[str, str] | None = None, step: str = "", **attrs: Any) -> str:
         """Adds a node; `step` names it if it is not the operation's last one."""
@@ -79,7 +81,7 @@ class Call:
     def constant(self, operand: Operand, role: str) -> str:
         """The builder's name of an operand that has to be constant, a tensor or a number."""
         if isinstance(operand, Constant):
-            return operand.name or self.builder.constant(self.step(role), to_array(operand.value))
+            return operand.name or self.builder.constant(self.step(role), _as_real(to_array(operand.value)))
         if operand is None or isinstance(operand, str):
             reason = "is missing" if operand is None else "depends on the network's input"
             raise ValueError(f"its {role} {reason}; only a constant is supported here")
@@ -134,6 +136,11 @@ def to_array(tensor: Tensor) -> Array:
     """A tensor as an array of its own precision, float32 where numpy has none."""
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
     return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy().copy()
+
+
+def _as_real(array: Array) -> Array:
+    """Numbers to compute with: integers and truth values become float64."""
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
 
 
 def unsupported(name: str, where: str) -> GraphError:

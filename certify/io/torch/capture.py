@@ -29,7 +29,7 @@ def compile(module: nn.Module, example: Any) -> Model:
     with BatchNorm or Dropout must be in eval mode. A `GraphError` names what cannot be captured, and where.
     """
     refuse_training_statistics(module)
-    x = _example(module, example)
+    x = one_input(module, example)
     program = _export(module, x)
     refuse_side_effects(program)
     epsilon = _output_epsilon(module, x)
@@ -81,7 +81,8 @@ def trial_points(x: Tensor) -> list[np.ndarray]:
     return [to_array(x), random.uniform(size=shape).astype(np.float32), random.normal(size=shape).astype(np.float32)]
 
 
-def _example(module: nn.Module, example: Any) -> Tensor:
+def one_input(module: nn.Module, example: Any) -> Tensor:
+    """A copy of the first element of a batch, (1, *input), in the precision and on the device of the module's parameters."""
     x = torch.as_tensor(example).detach()
     if x.ndim == 0 or x.shape[0] == 0 or not x.is_floating_point():
         raise ValueError(f"the example must be a batch of inputs, floating-point; got {x.dtype} of shape {list(x.shape)}")
@@ -96,7 +97,7 @@ def _output_epsilon(module: nn.Module, x: Tensor) -> float:
     if not isinstance(y, Tensor) or not y.is_floating_point():
         kind = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise GraphError(f"the module returns {kind}; only one floating-point tensor is supported: wrap the module and pick it")
-    return float(torch.finfo(y.dtype).eps)
+    return float(max(torch.finfo(x.dtype).eps, torch.finfo(y.dtype).eps))
 
 
 def _export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from certify.graph import GraphBuilder, Shape
+from certify.graph import GraphBuilder
 from certify.io import lowering, pooling
 from certify.io.torch.call import Call, Handler, Operand
 from certify.io.torch.dense import spread
@@ -42,50 +42,31 @@ def _first_result(call: Call) -> Call:
 # --- pooling ---------------------------------------------------------------------------------------------------------------
 
 
-def _pooling(
-    axes: int, kernel_size: Sequence[int], stride: Sequence[int], padding: Sequence[int], ceil_mode: bool
-) -> dict[str, Shape]:
-    kernel, amounts = spread(kernel_size, axes), spread(padding, axes)
-    return {"kernel": kernel, "stride": spread(stride, axes) if stride else kernel, "before": amounts, "after": amounts}
+def _windows(axes: int, kernel_size: Sequence[int], stride: Sequence[int], **sizes: Any) -> pooling.Pooling:
+    """Windows along some axes; without a stride they lie side by side."""
+    kernel = spread(kernel_size, axes)
+    amounts = spread(sizes["padding"], axes)
+    dilation = spread(sizes.get("dilation", 1), axes)
+    return pooling.Pooling(kernel, spread(stride, axes) if stride else kernel, amounts, amounts, dilation, sizes["ceil_mode"])
 
 
 def _max_pool(axes: int) -> Handler:
-    def handler(
-        call: Call,
-        x: Operand,
-        kernel_size: Sequence[int],
-        stride: Sequence[int] = (),
-        padding: Sequence[int] = (0,),
-        dilation: Sequence[int] = (1,),
-        ceil_mode: bool = False,
-    ) -> str:
-        sizes = _pooling(axes, kernel_size, stride, padding, ceil_mode)
-        windows = pooling.Pooling(**sizes, dilation=spread(dilation, axes), ceil=ceil_mode)
-        return pooling.max_pool(call.builder, call.variable(x), windows, call.source)
+    def handler(call: Call, x: Operand, **sizes: Any) -> str:
+        return pooling.max_pool(call.builder, call.variable(x), _windows(axes, **sizes), call.source)
 
     return handler
 
 
 def _average_pool(axes: int) -> Handler:
-    def handler(
-        call: Call,
-        x: Operand,
-        kernel_size: Sequence[int],
-        stride: Sequence[int] = (),
-        padding: Sequence[int] = (0,),
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> str:
-        sizes = _pooling(axes, kernel_size, stride, padding, ceil_mode)
-        windows = pooling.Pooling(**sizes, dilation=(1,) * axes, ceil=ceil_mode)
+    def handler(call: Call, x: Operand, count_include_pad: bool = True, divisor_override: int | None = None, **sizes: Any) -> str:
         node = call.variable(x)
         batched = len(call.shape_of(node)) == axes + 2
         if not batched:
             node = lowering.reshape(call.builder, node, (1, *call.shape_of(node)), call.step("batch"))
         source = call.step("" if batched else "batched")
+        windows = _windows(axes, **sizes)
         out = pooling.average_pool(call.builder, node, windows, source, count_padding=count_include_pad, divisor=divisor_override)
-        return out if batched else lowering.reshape(call.builder, out, call.shape, call.source)
+        return lowering.reshape(call.builder, out, call.shape, call.source)
 
     return handler
 
@@ -94,15 +75,10 @@ def _adaptive_average_pool(call: Call, x: Operand, output_size: Sequence[int] | 
     """Windows of different sizes, separable: one matrix for each axis. The mean over all cells where one is left."""
     node = call.variable(x)
     space = _space(call, output_size)
-    rank = len(call.shape_of(node))
     if all(call.shape[axis] == 1 for axis in space):
         return lowering.reduce_mean(call.builder, node, tuple(space), True, call.source)
-    matrices = {
-        axis: pooling.adaptive_matrix(call.shape_of(node)[axis], call.shape[axis])
-        for axis in range(rank)
-        if axis in space and call.shape[axis] != call.shape_of(node)[axis]
-    }
-    return pooling.along_axes(call.builder, node, matrices, call.source) if matrices else node
+    matrices = {axis: pooling.adaptive_matrix(call.shape_of(node)[axis], call.shape[axis]) for axis in space}
+    return pooling.along_axes(call.builder, node, matrices, call.source)
 
 
 def _adaptive_max_pool(call: Call, x: Operand, output_size: Sequence[int] | int) -> str:
@@ -125,12 +101,8 @@ def _linear_resize(call: Call, x: Operand, align_corners: bool, **arguments: Any
     node = call.variable(x)
     shape, out = call.shape_of(node), call.shape
     scales = _scales(len(shape) - 2, **arguments)
-    matrices = {
-        axis: _interpolation(shape[axis], out[axis], align_corners, scales[axis - 2])
-        for axis in range(2, len(shape))
-        if shape[axis] != out[axis]
-    }
-    return pooling.along_axes(call.builder, node, matrices, call.source) if matrices else node
+    matrices = {axis: _interpolation(shape[axis], out[axis], align_corners, scales[axis - 2]) for axis in range(2, len(shape))}
+    return pooling.along_axes(call.builder, node, matrices, call.source)
 
 
 def _interpolation(size: int, count: int, align_corners: bool, scale: float | None) -> lowering.Array:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from certify.operators.elementwise.curve import Curve, Function, Piece, Scale, at, between, relative
+from certify.operators.elementwise.rounding import eps, tiny
 from certify.operators.elementwise.s_shaped import gauss, sigmoid_slope, square_where_it_matters
 
 
@@ -96,6 +97,12 @@ def _gelu_tanh_bend(x: Tensor) -> Tensor:
     return sigmoid_slope(w) * (2 * dw + x * ((torch.sigmoid(-w) - torch.sigmoid(w)) * dw * dw + ddw))
 
 
+def _gelu_tanh_slope_scale(x: Tensor, slope: Tensor) -> Tensor:
+    w, dw = _w(x), _dw(x)
+    lost = tiny(x) / eps(x)  # where exp(-w) overflows, sigmoid(w) is 0, and w' is in the hundreds
+    return torch.sigmoid(w) * (1 + below_zero(w)) + x.abs() * dw * (sigmoid_slope(w) * (1 + w.abs()) + lost)
+
+
 GELU_TANH = gate(
     lambda x: x * torch.sigmoid(_w(x)),
     _gelu_tanh_slope,
@@ -103,9 +110,7 @@ GELU_TANH = gate(
     inflections=(-1.4185040087908283, 1.4185040087908283),
     minimum=(-0.752461422071016, -0.1700407506917838),
     scale=lambda x, y: y.abs() * (1 + below_zero(_w(x))),
-    slope_scale=lambda x, slope: (
-        torch.sigmoid(_w(x)) * (1 + below_zero(_w(x))) + x.abs() * sigmoid_slope(_w(x)) * _dw(x) * (1 + _w(x).abs())
-    ),
+    slope_scale=_gelu_tanh_slope_scale,
 )
 
 

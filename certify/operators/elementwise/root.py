@@ -42,15 +42,18 @@ def _newton(function: Monotone, low: Tensor, high: Tensor, index: Tensor) -> Ten
     """
     t = 0.5 * low + 0.5 * high
     close, exact = 0.1 * eps(t) ** 0.5, 2 * eps(t)
+    size = torch.maximum(low.abs(), high.abs())
     settled = torch.zeros_like(t, dtype=torch.bool)
     for _ in range(MAX_STEPS):
         h, slope, magnitude = function(t, index)
         settled |= h.abs() <= eps(t) * magnitude
         low, high = torch.where(h <= 0, t, low), torch.where(h > 0, t, high)
+        least, most = torch.minimum(low, high), torch.maximum(low, high)
         newton = t - h / slope
-        inside = (newton - low) * (newton - high) < 0
-        step = torch.where(settled, t, torch.where(inside, newton, 0.5 * low + 0.5 * high))
-        settled |= (step - t).abs() <= torch.where(inside, close, exact) * t.abs() + tiny(t)
+        short = (newton - t).abs() <= close * t.abs()
+        inside = short | ((newton > least) & (newton < most))
+        step = torch.where(settled, t, torch.where(inside, newton.clamp(least, most), 0.5 * low + 0.5 * high))
+        settled |= short | ((step - t).abs() <= exact * size + tiny(t))
         t = step
         if bool(settled.all()):
             break

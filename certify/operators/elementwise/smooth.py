@@ -33,8 +33,11 @@ def elementwise(value: Value, facts: Facts, below: Supporter, above: Supporter, 
         upper_slope, upper_intercept = above(over(node), l, u).line
         return Lines(slope, intercept, -upper_slope, -upper_intercept)
 
+    def lower_family(t: Tensor, l: Tensor, u: Tensor, node: Node, params: Params) -> Line:
+        return members(below, curve(node), l, u)(t)
+
     def upper_family(t: Tensor, l: Tensor, u: Tensor, node: Node, params: Params) -> Line:
-        return Line(*(-part for part in _member(above, over(node), t, l, u)))
+        return Line(*(-part for part in members(above, over(node), l, u)(t)))
 
     tangents_below = below is not support.concave_support
     tangents_above = above is not support.concave_support
@@ -43,46 +46,54 @@ def elementwise(value: Value, facts: Facts, below: Supporter, above: Supporter, 
         interval=lambda l, u, node, params: support.interval(curve(node), l, u),
         lines=lines,
         linear=lambda l, u, node, params: torch.zeros_like(l, dtype=torch.bool),
-        lower_family=(lambda t, l, u, node, params: _member(below, curve(node), t, l, u)) if tangents_below else None,
+        lower_family=lower_family if tangents_below else None,
         upper_family=upper_family if tangents_above else None,
-        lower_start=(lambda l, u, node, params: _start(below, curve(node), l, u)) if tangents_below else None,
-        upper_start=(lambda l, u, node, params: _start(above, over(node), l, u)) if tangents_above else None,
+        lower_start=(lambda l, u, node, params: start(below, curve(node), l, u)) if tangents_below else None,
+        upper_start=(lambda l, u, node, params: start(above, over(node), l, u)) if tangents_above else None,
         **rest,
     )
 
 
 @torch.no_grad()
-def _member(supporter: Supporter, curve: Curve, t: Tensor, l: Tensor, u: Tensor) -> Line:
-    """The tangent at the fraction t of the way between the first and the last contact of the best piece; elsewhere the default line.
+def members(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Callable[[Tensor], Line]:
+    """t to the tangent at the fraction t of the way between the first and last contact of the best piece; elsewhere the default line.
 
-    With contact x = first + t (last - first) the line is f'(x), f(x) - x f'(x), so its derivatives in x are f''(x) and -x f''(x).
+    With x = first + t (last - first) the line is f'(x), f(x) - x f'(x), so its derivatives in x are f''(x) and -x f''(x). All but the
+    tangent itself is found once for all t.
     """
     found = supporter(curve, l, u)
-    slope, intercept = (part.expand_as(t) for part in found.line)
-    slope_dt, intercept_dt = torch.zeros_like(t), torch.zeros_like(t)
     ends = [support.sample(curve, l), support.sample(curve, u)]
-    for number, (piece, first, last) in enumerate(zip(curve.convex, found.first, found.last, strict=True)):
-        x = first + t * (last - first)
-        tangent = support.contact(curve, piece, x, l, u)
-        contacts = support.lowest_contacts(curve, tangent.slope, l, u, {number: tangent})
-        height = support.proved(tangent.slope, ends, contacts)
-        rate = piece.bend(x) * (last - first)
-        chosen = (found.best == found.tangent(number)) & height.isfinite() & tangent.slope.isfinite() & rate.isfinite()
-        slope, intercept = torch.where(chosen, tangent.slope, slope), torch.where(chosen, height, intercept)
-        slope_dt, intercept_dt = torch.where(chosen, rate, slope_dt), torch.where(chosen, -x * rate, intercept_dt)
-    return Line(slope, intercept, slope_dt, intercept_dt)
+    slope, intercept = found.line
+
+    @torch.no_grad()
+    def member(t: Tensor) -> Line:
+        zero = torch.zeros_like(t)
+        line = Line(slope.expand_as(t), intercept.expand_as(t), zero, zero)
+        for number, (piece, first, last) in enumerate(zip(curve.convex, found.first, found.last, strict=True)):
+            x = first + t * (last - first)
+            tangent = support.contact(curve, piece, x, l, u)
+            contacts = support.lowest_contacts(curve, tangent.slope, l, u, {number: tangent})
+            rate = piece.bend(x) * (last - first)
+            free = Line(tangent.slope, support.proved(tangent.slope, ends, contacts), rate, -x * rate)
+            chosen = found.best == found.tangent(number)
+            for part in free:
+                chosen = chosen & part.isfinite()
+            line = Line(*(torch.where(chosen, new, old) for new, old in zip(free, line, strict=True)))
+        return line
+
+    return member
 
 
 @torch.no_grad()
-def _start(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Tensor:
+def start(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Tensor:
     """The t of the default line."""
     found = supporter(curve, l, u)
-    start = torch.full_like(l, 0.5)
+    result = torch.full_like(l, 0.5)
     for number, (first, last) in enumerate(zip(found.first, found.last, strict=True)):
         span = last - first
         t = (0.5 * l + 0.5 * u - first) / torch.where(span > tiny(l), span, 1)
-        start = torch.where(found.best == found.tangent(number), t.clamp(0, 1), start)
-    return start
+        result = torch.where(found.best == found.tangent(number), t.clamp(0, 1), result)
+    return result
 
 
 def convex(value: Value, facts: Facts, **rest: Any) -> Elementwise:

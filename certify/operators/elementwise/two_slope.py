@@ -31,19 +31,17 @@ class Chord(NamedTuple):
 def relu_chord(l: Tensor, u: Tensor) -> Chord:
     """The chord of max(x, 0), rounded upward; exactly the identity or zero where [l, u] does not cross zero.
 
-    Proof. Any slope s with u / (u - l) <= s <= 1 and any intercept b >= s (-l) will do: at l the line is at least 0, at u it is
-    s (u - l) >= u, and max(x, 0) is convex. The computed quotient has a relative error below 2 eps, undone by the factor, unless it
-    underflows, and then the quotient is below the smallest normal number: the floor of s. (A floor lower than that, u or -l, is as good:
-    if -l is the least of the three the quotient exceeds 1/2, and if u is, then u / (u - l) > u only for u - l < 1, when the quotient of two
-    numbers that small is at least as large as u and did not underflow by more than its last bit, which is u at least.) The width is cut
-    off at the largest number, which makes s greater. The product s (-l) has a relative error of eps / 2, or an absolute one below the
-    floor where it underflows.
+    Proof, where l < 0 < u. The function is convex, so a line of slope s and intercept b needs b >= s (-l) and s u + b >= u. The first holds: the product
+    s (-l) has a relative error of eps / 2, undone by the factor, or underflows by less than the floor, which is min(u, tiny) on an
+    interval that crosses zero. The second: if u < tiny, then b >= floor = u. Otherwise s >= u / (u - l), of which s u + s (-l) >= u
+    follows: the computed quotient has a relative error below 2 eps, undone by the factor, or underflows below tiny, the least s there
+    is. Cutting a width that overflows makes s greater, and the least width only matters for u < tiny. The slope 1 is always enough.
     """
     up, down = torch.relu(u), torch.relu(-l)
-    floor = torch.minimum(up, down).clamp(max=tiny(l))
+    floor = torch.minimum(up, down / eps(l)).clamp(max=tiny(l))  # the least number over eps is tiny: only down = 0 makes a difference
     outward = 1 + 4 * eps(l)
-    width = (up + down).clamp(tiny(l) * eps(l), largest(l))
-    slope = torch.maximum(up / width * outward, floor).clamp(max=1)
+    width = (up + down).clamp(tiny(l), largest(l))
+    slope = torch.where(l >= 0, 1.0, torch.maximum(up / width * outward, floor).clamp(max=1))
     return Chord(up, down, slope, slope * down * outward + floor)
 
 
