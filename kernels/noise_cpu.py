@@ -47,17 +47,22 @@ def _refined(pixel, prefix, sample, index, stage, k0, k1, lowest, thresholds):  
 
 @njit(**_OPTIONS)  # type: ignore[call-overload]
 def noisy_grid(out, inputs, owner, sample, index, stage, k0, k1, lowest, thresholds, table, scale):  # type: ignore[no-untyped-def]
-    """See `noise_reference.noisy_grid`; writes into `out`, float32 (rows, pixels)."""
+    """See `noise_reference.noisy_grid`; writes into `out`, float32 (rows, pixels). Separate loops vectorise."""
     pixels = out.shape[1]
+    blocks = (pixels + 7) // 8
+    drawn = np.empty(4 * blocks, dtype=np.uint32)
+    noise = np.empty(8 * blocks, dtype=np.int16)
     for row in range(out.shape[0]):
+        for block in range(blocks):
+            w0, w1, w2, w3 = _philox(np.uint32(block), sample[row], index[row], stage, k0, k1)
+            drawn[4 * block], drawn[4 * block + 1], drawn[4 * block + 2], drawn[4 * block + 3] = w0, w1, w2, w3
+        for i in range(4 * blocks):
+            noise[2 * i] = table[drawn[i] & np.uint32(0xFFFF)]
+            noise[2 * i + 1] = table[drawn[i] >> np.uint32(16)]
+        for pixel in range(pixels):
+            if noise[pixel] == AMBIGUOUS:
+                prefix = (drawn[pixel // 2] >> np.uint32(16 * (pixel % 2))) & np.uint32(0xFFFF)
+                noise[pixel] = _refined(pixel, prefix, sample[row], index[row], stage, k0, k1, lowest, thresholds)
         x = inputs[owner[row]]
-        for block in range((pixels + 7) // 8):
-            w = _philox(np.uint32(block), sample[row], index[row], stage, k0, k1)
-            for j in range(8):
-                pixel = 8 * block + j
-                if pixel < pixels:
-                    prefix = (w[j // 2] >> np.uint32(16 * (j % 2))) & np.uint32(0xFFFF)
-                    value = np.int64(table[prefix])
-                    if value == AMBIGUOUS:
-                        value = _refined(pixel, prefix, sample[row], index[row], stage, k0, k1, lowest, thresholds)
-                    out[row, pixel] = scale * np.float32(x[pixel] + value)
+        for pixel in range(pixels):
+            out[row, pixel] = scale * np.float32(np.int32(x[pixel]) + np.int32(noise[pixel]))
