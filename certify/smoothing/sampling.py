@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice
+from itertools import compress, islice
 
 import numpy as np
 import torch
@@ -82,13 +82,12 @@ def tally(sampler: Sampler, encoded: Tensor, index: Tensor, stage: Stage, n: int
 
 @dataclass(frozen=True)
 class Question:
-    """Is the smoothed probability of `target` at this input above the rule's threshold? `key` is handed back with the answer."""
+    """Is the smoothed probability of `target` at this input above a threshold? `key` is handed back with the answer."""
 
     key: int
     encoded: Tensor
     index: int
     target: int
-    rule: Rule
 
 
 @dataclass(frozen=True)
@@ -113,24 +112,18 @@ class _Progress:
     verdict: int = 0
     drawn: int = 0
 
-    def feed(self, hit: np.ndarray) -> None:
+    def move(self, hits: np.ndarray, n: np.ndarray, verdicts: np.ndarray) -> None:
         """Moves on by the samples up to the first at which the rule decides."""
-        self.drawn += len(hit)
-        hits, n = self.hits + np.cumsum(hit), self.n + np.arange(1, len(hit) + 1)
-        verdicts = self.question.rule.verdicts(hits, n)
+        self.drawn += len(n)
         decided = np.flatnonzero(verdicts)
-        last = decided[0] if len(decided) else len(hit) - 1
+        last = decided[0] if len(decided) else len(n) - 1
         self.hits, self.n, self.verdict = int(hits[last]), int(n[last]), int(verdicts[last])
 
-    @property
-    def done(self) -> bool:
-        return self.verdict != 0 or self.n >= self.question.rule.budget
 
-
-def decide(sampler: Sampler, questions: Iterable[Question]) -> Iterator[Answer]:
+def decide(sampler: Sampler, questions: Iterable[Question], rule: Rule) -> Iterator[Answer]:
     """Answers of sequential tests, in the order in which they are found; a decided input's places go to the next.
 
-    A rule looks at every single sample in order, so that its answer depends neither on the batch nor on the other inputs.
+    The rule looks at every single sample in order, so that its answer depends neither on the batch nor on the other inputs.
     """
     waiting = iter(questions)
     active: list[_Progress] = []
@@ -138,19 +131,24 @@ def decide(sampler: Sampler, questions: Iterable[Question]) -> Iterator[Answer]:
         active += map(_Progress, islice(waiting, max(1, sampler.batch // FIRST_SHARE) - len(active)))
         if not active:
             return
-        shares = _shares(active, sampler.batch)
-        labels = _next_labels(sampler, active, shares)
-        for progress, part in zip(active, np.split(labels, np.cumsum(shares)[:-1]), strict=True):
-            progress.feed(part == progress.question.target)
-        for progress in active:
-            if progress.done:
-                yield Answer(progress.question.key, progress.verdict, progress.hits, progress.n, progress.drawn)
-        active = [progress for progress in active if not progress.done]
+        shares = [min(sampler.batch // len(active), rule.budget - progress.n) for progress in active]
+        _advance(sampler, active, shares, rule)
+        done = [progress.verdict != 0 or progress.n >= rule.budget for progress in active]
+        for progress in compress(active, done):
+            yield Answer(progress.question.key, progress.verdict, progress.hits, progress.n, progress.drawn)
+        active = [progress for progress, decided in zip(active, done, strict=True) if not decided]
 
 
-def _shares(active: Sequence[_Progress], batch: int) -> list[int]:
-    """Equal numbers of places. While inputs wait that is FIRST_SHARE each; later, more would otherwise be padding."""
-    return [min(batch // len(active), p.question.rule.budget - p.n) for p in active]
+def _advance(sampler: Sampler, active: Sequence[_Progress], shares: Sequence[int], rule: Rule) -> None:
+    """Draws each input's share of samples and lets the rule look at all of them, in one call."""
+    labels = _next_labels(sampler, active, shares)
+    borders = np.cumsum(shares)[:-1]
+    parts = list(zip(active, np.split(labels, borders), strict=True))
+    hits = [progress.hits + np.cumsum(part == progress.question.target) for progress, part in parts]
+    n = [progress.n + np.arange(1, len(part) + 1) for progress, part in parts]
+    verdicts = np.split(rule.verdicts(np.concatenate(hits), np.concatenate(n)), borders)
+    for progress, *seen in zip(active, hits, n, verdicts, strict=True):
+        progress.move(*seen)
 
 
 def _next_labels(sampler: Sampler, active: Sequence[_Progress], shares: Sequence[int]) -> np.ndarray:

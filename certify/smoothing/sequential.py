@@ -31,7 +31,7 @@ class Rule(Protocol):
         ...
 
     def verdicts(self, hits: np.ndarray, n: np.ndarray) -> np.ndarray:
-        """1, -1 or 0 for each pair of a number of samples and the hits among them; consecutive n."""
+        """1, -1 or 0 for each pair of a number of samples and the hits among them."""
         ...
 
 

@@ -110,8 +110,8 @@ class Smoothed:
         encoded = sampler.noise.encode(x)
         candidates = self._counts(x, rows, Stage.SELECT, n0)[0].argmax(axis=1)
         test = threshold_rule(rule, radius, sampler, x[0].numel(), alpha, beta, max_n)
-        questions = (Question(i, encoded[i], int(rows[i]), int(candidates[i]), test) for i in range(len(x)))
-        for answer in decide(sampler, questions):
+        questions = (Question(i, encoded[i], int(rows[i]), int(candidates[i])) for i in range(len(x)))
+        for answer in decide(sampler, questions, test):
             yield answer.key, _decision(answer, candidates, radius, alpha, beta, rule, self.seed, rows, n0)
 
     def _counts(self, x: Tensor, index: Tensor, stage: Stage, n: int) -> list[np.ndarray]:
