@@ -42,5 +42,5 @@ $(VENV)/run.stamp: $(VENV)/torch.stamp pyproject.toml
 # auto_LiRPA is the tests' independent oracle; its metadata pins a torch of 2022, hence --no-deps.
 $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps auto_LiRPA==0.3 appdirs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps auto_LiRPA==0.3 appdirs tqdm
 	touch $@ $(VENV)/run.stamp

@@ -1,4 +1,4 @@
-"""auto_LiRPA 0.3 from PyPI as an oracle and a peer: `pip install --no-deps auto_LiRPA==0.3 appdirs`.
+"""auto_LiRPA 0.3 from PyPI as an oracle and a peer: `pip install --no-deps auto_LiRPA==0.3 appdirs tqdm`.
 
 It was written for torch < 1.13 and numpy 1; four names that it uses have moved since and are put back here, without touching its code.
 Its MaxPool with padding is unsound and is no reference.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certify.cli.arguments import METHODS, add_device, add_model, add_norm_and_domain, command_parser, positive, radius
+from certify.cli.arguments import METHODS, add_device, add_model, add_norm_and_domain, command_parser, output_file, positive, radius
 
 if TYPE_CHECKING:
     from certify.io.datasets import Data
@@ -23,7 +22,7 @@ EXAMPLES = """\
 
 def main(argv: Sequence[str]) -> int:
     """Prints a table with a row for every radius, and writes a record if asked to."""
-    from certify.cli.inputs import load_model, model_files
+    from certify.cli.inputs import check_device, load_model, model_files
     from certify.cli.record import run_record
     from certify.cli.table import table
     from certify.io.datasets import load_data
@@ -31,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
 
     arguments = _parser().parse_args(argv)
     started = time.perf_counter()
+    check_device(arguments.device)
     data = load_data(arguments.data, arguments.max)
     model = load_model(arguments, tuple(data.x.shape[1:]))
     domain = arguments.domain or data.domain
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     rows = [evaluate(model, data, Threat(eps, arguments.norm, domain), arguments.method, **options) for eps in arguments.eps]
     print(table(header(arguments.method), [cells(row) for row in rows]))
     if arguments.json:
-        Path(arguments.json).write_text(run_record(arguments, model_files(arguments), started, results=rows) + "\n")
+        arguments.json.write_text(run_record(arguments, model_files(arguments), started, results=rows) + "\n")
     return 0
 
 
@@ -91,6 +91,6 @@ def _parser() -> argparse.ArgumentParser:
     add_norm_and_domain(parser)
     parser.add_argument("--batch", type=positive, default=64, metavar="N", help="inputs at a time (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
-    parser.add_argument("--json", metavar="FILE", help="also write a record, with what was found for every input")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write a record, with what was found for every input")
     add_device(parser)
     return parser

@@ -6,6 +6,7 @@ import argparse
 import re
 from fractions import Fraction
 from math import inf
+from pathlib import Path
 
 # Exponents have at most three digits: an exact 1e999999999 would fill the memory.
 NUMBER = re.compile(r"[+-]?(\d+(/\d+)?|(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?)", re.IGNORECASE)
@@ -53,6 +54,14 @@ def seconds(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"a time limit must be positive, got {text}")
     return value
+
+
+def output_file(text: str) -> Path:
+    """A file that can be made: refused before the work starts, not after it."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: it has to be a file in a folder that exists")
+    return path
 
 
 def norm(text: str) -> float:

@@ -21,11 +21,12 @@ EXAMPLES = """\
 
 def main(argv: Sequence[str]) -> int:
     """Prints lower and upper bound of every output, node element or objective row."""
-    from certify.cli.inputs import load_model, load_point, load_region, model_files
+    from certify.cli.inputs import check_device, load_model, load_point, load_region, model_files
     from certify.cli.record import run_record
 
     arguments = _parser().parse_args(argv)
     started = time.perf_counter()
+    check_device(arguments.device)
     model = load_model(arguments, tuple(load_point(arguments.around).shape) if arguments.around else None)
     region = load_region(arguments, model)
     objective = None if arguments.objective is None else load_point(arguments.objective)

@@ -39,6 +39,17 @@ def model_files(arguments: argparse.Namespace) -> list[str]:
     return [name for name in (arguments.model, arguments.weights) if name is not None]
 
 
+def check_device(name: str) -> None:
+    """A ValueError where torch does not know the device or finds none."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].split(":")[0]
+        raise ValueError(f"--device {name} cannot be used ({reason}); --device cpu always can") from error
+
+
 def load_point(path: str) -> np.ndarray:
     """The one input in a `.npy` file; a ValueError for anything that is not an array of finite numbers."""
     import numpy as np

@@ -112,11 +112,23 @@ def _onnx_operators(path: str) -> tuple[list[str], Callable[[str], str]]:
     return names, lambda name: "supported" if name in HANDLERS else REFUSED.get(name, "not supported")
 
 
+def _torch_operators(path: str) -> tuple[list[str], Callable[[str], str]]:
+    from certify.io.torch.archive import read_archive
+    from certify.io.torch.program import HANDLERS, METADATA
+
+    calls = [node for node in read_archive(Path(path)).graph.nodes if node.op == "call_function"]
+    names = [str(node.target).removeprefix("aten.") for node in calls]
+    return names, lambda name: "supported" if name in HANDLERS or name in METADATA else "not supported"
+
+
 def _no_operators(path: str) -> tuple[list[str], Callable[[str], str]]:
     return [], str
 
 
-READERS: Mapping[str, Callable[[str], tuple[list[str], Callable[[str], str]]]] = {".onnx": _onnx_operators}
+READERS: Mapping[str, Callable[[str], tuple[list[str], Callable[[str], str]]]] = {
+    ".onnx": _onnx_operators,
+    ".pt2": _torch_operators,
+}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -64,7 +64,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
-    if isinstance(value, Fraction):
+    if isinstance(value, Fraction | Path):
         return str(value)
     if isinstance(value, float) and math.isinf(value):
         return str(value)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certify.cli.arguments import METHODS, add_architecture, add_device, add_region, command_parser, seconds
+from certify.cli.arguments import METHODS, add_architecture, add_device, add_region, command_parser, output_file, seconds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,8 +38,9 @@ def main(argv: Sequence[str]) -> int:
     started = time.perf_counter()
 
     import certify
-    from certify.cli.inputs import load_model, load_point
+    from certify.cli.inputs import check_device, load_model, load_point
 
+    check_device(arguments.device)
     point = load_point(arguments.around) if arguments.around else None
     model = load_model(arguments, None if point is None else point.shape)
     specification: Specification | Robustness = _property(arguments) if point is None else _robustness(arguments, model, point)
@@ -123,7 +124,7 @@ def _write(arguments: argparse.Namespace, started: float, specification: Questio
     witness = result.witness
     assignment = [] if witness is None else [format_witness(specification, witness)]
     if arguments.witness and witness is not None:
-        Path(arguments.witness).write_text("\n".join([result.verdict, *assignment]) + "\n")
+        arguments.witness.write_text("\n".join([result.verdict, *assignment]) + "\n")
     if arguments.serialise_assignments and witness is not None:
         _serialise(arguments.serialise_assignments, specification, witness)
         assignment = []
@@ -162,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="strongest bounds to try (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
     parser.add_argument("--expect", choices=("unsat", "sat"), help="exit with 1 unless this is the verdict")
-    parser.add_argument("--witness", metavar="FILE", help="also write the verdict and the witness to a file")
+    parser.add_argument("--witness", type=output_file, metavar="FILE", help="also write the verdict and the witness to a file")
     parser.add_argument("--serialise-assignments", metavar="DIR", help="write the witness as ONNX tensors in place of printing it")
     parser.add_argument("--explain", action="store_true", help="say on standard error what was tried, and why")
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of verdict and witness")

@@ -65,6 +65,12 @@ def test_missing_data_is_refused_in_one_line(certify: Certify, model: str, optio
     assert reason in error
 
 
+def test_a_record_that_cannot_be_written_is_refused_before_the_work(certify: Certify, model: str, data: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        certify("accuracy", model, "--data", data, "--eps", "0.1", "--json", "nowhere/record.json")
+    assert stop.value.code == 2
+
+
 def test_labels_that_the_model_does_not_have_are_refused(certify: Certify, model: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", x=np.zeros((2, 2), np.float32), y=np.array([0, 5]))
     code, _, error = certify("accuracy", model, "--data", str(tmp_path / "bad.npz"), "--eps", "0.1")

@@ -58,6 +58,7 @@ def test_any_node_can_be_bounded_by_its_name(certify: Certify, model: str, box: 
         (("--around", "BOX", "--eps", "0.1"), "one array of numbers"),
         (("--around", "POINT", "--eps", "0.1", "--node", "acts"), "no node is called 'acts'"),
         (("--around", "missing.npy", "--eps", "0.1"), "missing.npy: No such file"),
+        (("--around", "POINT", "--eps", "0.1", "--device", "nowhere"), "--device nowhere cannot be used"),
     ],
 )
 def test_bad_regions_are_refused_in_one_line(

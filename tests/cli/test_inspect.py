@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+
+import torch
 
 Certify = Callable[..., tuple[int, str, str]]
 
@@ -24,6 +27,17 @@ def test_a_model_that_cannot_be_verified_is_shown_with_the_reason(certify: Certi
     assert out.startswith("cannot be verified: node probs (Softmax)")
     assert ["Relu", "1", "supported"] in rows
     assert [row[2] for row in rows if row[0] == "Softmax"] != ["supported"]
+
+
+def test_an_exported_program_that_cannot_be_verified_is_shown_with_the_reason(certify: Certify, tmp_path: Path) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Softmax(-1))
+    torch.export.save(torch.export.export(module, (torch.zeros(1, 2),)), tmp_path / "softmax.pt2")
+    code, out, _ = certify("inspect", str(tmp_path / "softmax.pt2"))
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
+    assert code == 0
+    assert "softmax" in out.splitlines()[0]
+    assert ["linear.default", "1", "supported"] in rows
+    assert ["softmax.int", "1", "not supported"] in rows
 
 
 def test_no_model_is_bad_usage(certify: Certify) -> None:

@@ -41,7 +41,7 @@ def rising_slope(l: Tensor, u: Tensor, low: float, high: float) -> tuple[Tensor,
     pivot = torch.minimum(l.clamp(min=low), u)
     width = u - pivot
     rise = u.clamp(low, high) - pivot.clamp(low, high)
-    slope = (rise / torch.where(width > 0, width, 1) * (1 - 4 * eps(l))).clamp(max=1)
+    slope = (rise / torch.where(width > tiny(width), width, 1) * (1 - 4 * eps(l))).clamp(max=1)
     return pivot, torch.where((u <= high) & (u > low), torch.ones_like(slope), torch.where(slope < tiny(l), 0, slope))
 
 

@@ -62,7 +62,6 @@ def members(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Callabl
     tangent itself is found once for all t.
     """
     found = supporter(curve, l, u)
-    ends = [support.sample(curve, l), support.sample(curve, u)]
     slope, intercept = found.line
 
     @torch.no_grad()
@@ -74,7 +73,7 @@ def members(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Callabl
             tangent = support.contact(curve, piece, x, l, u)
             contacts = support.lowest_contacts(curve, tangent.slope, l, u, {number: tangent})
             rate = piece.bend(x) * (last - first)
-            free = Line(tangent.slope, support.proved(tangent.slope, ends, contacts), rate, -x * rate)
+            free = Line(tangent.slope, support.proved(tangent.slope, found.ends, contacts), rate, -x * rate)
             chosen = found.best == found.tangent(number)
             for part in free:
                 chosen = chosen & part.isfinite()

@@ -33,8 +33,8 @@ def below_staircase(value: Step, shift: float) -> LowerLine:
         whole = torch.maximum(l.abs(), u.abs()) < 0.25 / eps(l)  # beyond, halves and ones no longer fit beside them
         known = whole & (middle >= first) & (bottom < top)
         steep = known & (middle >= last) & (last < u)
-        run = torch.where(steep, u - last, 1)
-        slope = torch.where(steep, (1 - 2 * eps(l)) / run, 1).clamp(min=1, max=1 / eps(l))
+        run = torch.where(steep, u - last, 1).clamp(min=eps(l))
+        slope = torch.where(steep, (1 - 2 * eps(l)) / run, 1).clamp(min=1)
         foot = top - 1 - slope * last
         foot = foot - 2 * eps(l) * ((slope * last).abs() + foot.abs())
         intercept = torch.where(steep, foot, -shift - 1)
@@ -47,7 +47,7 @@ def below_sign(l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """Lower lines of sign: flat up to zero, then from (0, the value at l) to (u, 1); the slope is rounded down."""
     rises = (l <= 0) & (u > 0) & (0.5 * l + 0.5 * u > 0)
     bottom = torch.sign(l)
-    slope = ((1 - bottom) * (1 - 2 * eps(l)) / torch.where(rises, u, 1)).clamp(max=1 / eps(l))
+    slope = (1 - bottom) * (1 - 2 * eps(l)) / torch.where(rises, u, 1).clamp(min=eps(l))
     return torch.where(rises, slope, 0), bottom
 
 

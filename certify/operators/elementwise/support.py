@@ -22,7 +22,7 @@ term of e_y and e_d). Twice that bound is subtracted, which covers the roundings
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ class Support:
     """Candidate lines below f, with proved intercepts; `best` is the number of the highest one in the middle.
 
     Candidate 0 is flat. The last ones are the tangents, one for each convex piece: in piece i the tangents at points between first[i]
-    and last[i] are not above f at either end of the interval.
+    and last[i] are not above f at either end of the interval. `ends` are what the intercept of a line has to respect besides the pieces.
     """
 
     slopes: Sequence[Tensor]
@@ -65,6 +65,7 @@ class Support:
     best: Tensor
     first: Sequence[Tensor]
     last: Sequence[Tensor]
+    ends: Sequence[Sample]
 
     def tangent(self, piece: int) -> int:
         """The number of the candidate that is tangent in that convex piece."""
@@ -140,7 +141,7 @@ def _least_value(curve: Curve, points: Sequence[Sample], known: Tensor) -> Tenso
 def chord_slope(curve: Curve, left: Sample, right: Sample) -> Tensor:
     """Slope of the chord, held within the range of f' so that rounding on a tiny interval does not blow it up."""
     width = right.x - left.x
-    slope = (right.y - left.y) / torch.where(width > 0, width, 1)
+    slope = (right.y - left.y) / torch.where(width > tiny(width), width, 1)
     with torch.no_grad():
         slopes = [piece.slope(x) for piece in (*curve.convex, *curve.concave) for x in piece.within(left.x, right.x)]
         least, most = reduce(torch.minimum, slopes), reduce(torch.maximum, slopes)
@@ -181,8 +182,8 @@ def reach(curve: Curve, piece: Piece, left: Sample, right: Sample) -> tuple[Tens
 
 
 def stationary(piece: Piece, slope: Tensor, l: Tensor, u: Tensor) -> Tensor:
-    """The point of a convex piece where f(x) - slope * x is least; a constant to autograd."""
-    start, stop = piece.within(l.detach(), u.detach())
+    """The point of a convex piece where f(x) - slope * x is least; a constant to autograd, unless it is an end."""
+    start, stop = piece.within(l, u)
     if piece.straight:
         return start
     flat_slope = slope.detach().flatten()
@@ -191,7 +192,8 @@ def stationary(piece: Piece, slope: Tensor, l: Tensor, u: Tensor) -> Tensor:
         d = piece.slope(t)
         return d - flat_slope[index], piece.bend(t), d.abs()
 
-    return crossing(tilt, start, stop, start != stop)[0]
+    t, _ = crossing(tilt, start, stop, start != stop)
+    return torch.where(t == stop, stop, torch.where(t == start, start, t))
 
 
 def lowest_contacts(curve: Curve, slope: Tensor, l: Tensor, u: Tensor, known: Mapping[int, Contact]) -> list[Contact]:
@@ -206,7 +208,7 @@ def convex_support(curve: Curve, l: Tensor, u: Tensor) -> Support:
     """Lines below a function that is convex on [l, u]: the tangent at the midpoint."""
     tangent = contact(curve, curve.convex[0], 0.5 * l + 0.5 * u, l, u)
     ends = [sample(curve, l), sample(curve, u)]
-    return _highest(curve, ends, [(tangent.slope, piece_height(tangent, tangent.slope))], [(l, u)])
+    return replace(_highest(curve, ends, [(tangent.slope, piece_height(tangent, tangent.slope))], [(l, u)]), ends=())
 
 
 def concave_support(curve: Curve, l: Tensor, u: Tensor) -> Support:
@@ -253,4 +255,4 @@ def _highest(
             higher = (level > top) & intercept.isfinite() & slope.isfinite() & known
             top, best = torch.where(higher, level, top), torch.where(higher, number, best)
     slopes, intercepts = zip((torch.zeros_like(flat), flat), *lines, strict=True)
-    return Support(slopes, intercepts, best, [first for first, _ in reaches], [last for _, last in reaches])
+    return Support(slopes, intercepts, best, [first for first, _ in reaches], [last for _, last in reaches], ends)

@@ -38,7 +38,9 @@ def relu_chord(l: Tensor, u: Tensor) -> Chord:
     is. Cutting a width that overflows makes s greater, and the least width only matters for u < tiny. The slope 1 is always enough.
     """
     up, down = torch.relu(u), torch.relu(-l)
-    floor = torch.minimum(up, down / eps(l)).clamp(max=tiny(l))  # the least number over eps is tiny: only down = 0 makes a difference
+    floor = torch.minimum(up, down / eps(l)).clamp(
+        max=tiny(l)
+    )  # the least number over eps is tiny: only down = 0 makes a difference
     outward = 1 + 4 * eps(l)
     width = (up + down).clamp(tiny(l), largest(l))
     slope = torch.where(l >= 0, 1.0, torch.maximum(up / width * outward, floor).clamp(max=1))

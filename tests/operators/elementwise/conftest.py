@@ -15,6 +15,7 @@ from torch import Tensor
 from certify.graph import Node
 from certify.operators.base import Elementwise
 from certify.operators.elementwise import ELEMENTWISE
+from certify.operators.elementwise.curves import CURVES
 
 mpmath.mp.dps = 80
 
@@ -165,6 +166,12 @@ def draw_boxes(case: Case, dtype: torch.dtype, count: int, seed: int = 0) -> tup
 @pytest.fixture(params=CASES, ids=str)
 def case(request: pytest.FixtureRequest) -> Case:
     """Every row of the table, with each of its examples."""
+    return request.param
+
+
+@pytest.fixture(params=[case for case in CASES if case.name in CURVES], ids=str)
+def smooth(request: pytest.FixtureRequest) -> Case:
+    """Those rows that are derived from a curve."""
     return request.param
 
 

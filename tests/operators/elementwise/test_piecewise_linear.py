@@ -41,7 +41,9 @@ def test_relu_chord_is_tight(a: float, b: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("l", "u", "slope"), [(0.0, 3.0, 1.0), (1e-30, 1e30, 1.0), (-3.0, 0.0, 0.0), (-1e30, -1e-30, 0.0), (0.0, 1e-40, 1.0)])
+@pytest.mark.parametrize(
+    ("l", "u", "slope"), [(0.0, 3.0, 1.0), (1e-30, 1e30, 1.0), (-3.0, 0.0, 0.0), (-1e30, -1e-30, 0.0), (0.0, 1e-40, 1.0)]
+)
 def test_relu_is_exact_where_it_does_not_cross_zero(l: float, u: float, slope: float, dtype: torch.dtype) -> None:
     assert relu_lines(l, u, dtype) == [slope, 0.0, slope, 0.0]
 

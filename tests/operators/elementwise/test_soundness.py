@@ -13,7 +13,9 @@ def hardest_points(case, l: Tensor, u: Tensor, slope: Tensor, intercept: Tensor,
     """Per box: the ends, zero and its neighbours, and of many points those where the line comes nearest to f, with their neighbours."""
     wide = torch.float64
     spread = torch.cat([torch.linspace(0, 1, 49, dtype=wide), torch.tensor([1e-9, 1e-3, 0.999, 1 - 1e-9], dtype=wide)])
-    x = torch.cat([l[:, None].to(wide) + (u - l)[:, None].to(wide) * spread, torch.linspace(-8, 8, 129, dtype=wide).expand(len(l), -1)], 1)
+    x = torch.cat(
+        [l[:, None].to(wide) + (u - l)[:, None].to(wide) * spread, torch.linspace(-8, 8, 129, dtype=wide).expand(len(l), -1)], 1
+    )
     x = x.to(l.dtype).clamp(l[:, None], u[:, None])
     y = case.row.value(x.to(wide), case.node, case.params(wide))
     gap = sign * (y - slope.to(wide)[:, None] * x.to(wide) - intercept.to(wide)[:, None])
@@ -67,7 +69,11 @@ def test_the_default_line_is_at_most_as_far_as_the_interval_in_the_middle(case, 
     lines = case.row.lines(l, u, case.node, params)
     lower, upper = case.row.interval(l, u, case.node, params)
     middle = 0.5 * l + 0.5 * u
-    slack = 1e2 * torch.finfo(dtype).eps * (1 + lower.abs().maximum(upper.abs()) + lines[0].abs().maximum(lines[2].abs()) * middle.abs())
+    slack = (
+        1e2
+        * torch.finfo(dtype).eps
+        * (1 + lower.abs().maximum(upper.abs()) + lines[0].abs().maximum(lines[2].abs()) * middle.abs())
+    )
     slack = slack.nan_to_num(posinf=torch.inf)
     assert bool((lines[0] * middle + lines[1] >= lower - slack).all())
     assert bool((lines[2] * middle + lines[3] <= upper + slack).all())

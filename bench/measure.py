@@ -1,0 +1,52 @@
+"""How times are taken: contenders in turn, so that a slower minute of the machine hits all of them, and the best of several runs."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from math import inf
+from time import perf_counter
+from typing import Any
+
+Call = Callable[[], Any]
+Prepare = Callable[[], Call]
+"""Builds whatever is not to be timed, and returns what is. Called before every run, as alpha-CROWN changes the peer's module."""
+
+
+def best_times(contenders: Mapping[str, Prepare], repeats: int = 7, seconds: float = 4.0) -> dict[str, float]:
+    """The least time of each contender over `repeats` rounds of all, after one that warms up; a contender that has used up its
+    `seconds` sits out the rest."""
+    best = dict.fromkeys(contenders, inf)
+    spent = dict.fromkeys(contenders, 0.0)
+    for _ in range(repeats + 1):
+        for name, prepare in contenders.items():
+            if spent[name] < seconds:
+                call = prepare()
+                start = perf_counter()
+                call()
+                elapsed = perf_counter() - start
+                best[name], spent[name] = min(best[name], elapsed), spent[name] + elapsed
+    return best
+
+
+def peak_memory(code: str) -> int:
+    """The most memory, in bytes, that a fresh interpreter has held resident after running `code`; children only, so nothing adds up."""
+    report = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], check=True, capture_output=True, text=True)
+    kilobytes = int(done.stdout.split()[-1])
+    return kilobytes * (1 if sys.platform == "darwin" else 1024)
+
+
+def python_time(*arguments: str) -> float:
+    """Seconds of wall clock that an interpreter with these arguments takes, from start to end."""
+    start = perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    return perf_counter() - start
+
+
+def threads_used() -> float:
+    """Seconds of processor time of this process so far."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
