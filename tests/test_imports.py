@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "io": {"graph", "sets", "operators", "model", "specification"},
     "bounds": ENGINE,
     "search": ENGINE | FRONT | {"bounds"},
+    "smoothing": {"kernels"},
     "api": ENGINE | FRONT | {"bounds", "search"},
     "training": ENGINE | FRONT | {"bounds", "api"},
     "poisoning": ENGINE | FRONT | {"bounds", "search"},

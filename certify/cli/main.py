@@ -21,6 +21,8 @@ COMMANDS: Mapping[str, str] = {
     "inspect": "what a model consists of, and which operators lack a rule",
     "supports": "formats, versions and operators that are supported",
     "poison": "certificates against poisoned training data",
+    "smooth": "randomized smoothing: certify a data set, plan a run, audit a log",
+    "report": "scores of smoothing logs side by side",
     "demo": "certify the models shipped with the project on real test images",
 }
 

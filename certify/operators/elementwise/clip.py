@@ -1,7 +1,7 @@
 """Clip: min(max(x, low), high); and HardSigmoid, which clips an affine function to [0, 1].
 
-The convex envelope of clip on [l, u] is flat up to the lower kink and then rises to the upper end; the lower line follows the part that is
-above the midpoint. The upper line is the lower line of -clip(-x), which clips to [-high, -low].
+The convex envelope of clip on [l, u] is flat up to the lower kink and then rises to the upper end; the lower line follows the
+part that is above the midpoint. The upper line is the lower line of -clip(-x), which clips to [-high, -low].
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def limits(node: Node, like: Tensor, direction: float) -> tuple[float, float]:
 def rising_slope(l: Tensor, u: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     """(pivot, slope) of the last edge of the convex envelope of clip on [l, u]; the slope is rounded down, unless it is exactly 1.
 
-    The pivot is the lower kink, moved into [l, u]. A line through it with a slope between 0 and that one is below clip: it is below at
-    u, clip is concave from the pivot on, and flat before it (or the pivot is l).
+    The pivot is the lower kink, moved into [l, u]. A line through it with a slope between 0 and that one is below clip: it is
+    below at u, clip is concave from the pivot on, and flat before it (or the pivot is l).
     """
     pivot = torch.minimum(l.clamp(min=low), u)
     width = u - pivot

@@ -38,7 +38,8 @@ class Piece:
     """An interval on which f is convex (or concave), and the derivatives that f has there: one-sided ones at its ends.
 
     `slope` and `bend`, f' and f'', are finite outside the piece too, whatever they mean there. An end that is rounded to a
-    floating-point number leaves a sliver where the curvature has the wrong sign: of width d ~ eps it bends f by less than |f'''| d^3.
+    floating-point number leaves a sliver where the curvature has the wrong sign: of width d ~ eps it bends f by less than
+    |f'''| d^3.
     """
 
     slope: Function

@@ -1,4 +1,7 @@
-"""The curves by operator: attributes of a node to the facts about its function. The operators not listed are made of straight pieces."""
+"""The curves by operator: from the attributes of a node to the facts about its function.
+
+The operators that are not listed are made of straight pieces.
+"""
 
 from __future__ import annotations
 

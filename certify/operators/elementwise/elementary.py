@@ -35,8 +35,9 @@ LOG_SIGMOID = concave_curve(F.logsigmoid, lambda x: torch.sigmoid(-x), lambda x:
 def softplus(beta: float, threshold: float) -> Curve:
     """log(1 + exp(beta x)) / beta, beta positive; and torch's version of it, which returns x beyond beta x = threshold.
 
-    That is lower by at most exp(-threshold) / beta, granted as an error to values from 2 before the threshold on. A tangent further down
-    is below x when it gets there: in units of beta, it falls behind x by 1 / (1 + e^t) per step, and starts log(1 + e^-t) ahead.
+    That is lower by at most exp(-threshold) / beta, granted as an error to values from 2 before the threshold on. A tangent
+    further down is below x when it gets there: in units of 1 / beta, it starts log(1 + e^-t) <= e^-t above x, and falls behind
+    x by 1 / (1 + e^t) per step.
     """
     if beta <= 0:
         raise ValueError(f"softplus: beta must be positive, got {beta:g}")
@@ -68,7 +69,7 @@ def _monomial(factor: float, exponent: float) -> Function:
 
 
 def _power_scale(exponent: float) -> Scale:
-    """torch's pow is granted twice the usual error, and the rounding of a fractional exponent e changes x^e by e log x times as much."""
+    """torch's pow is granted twice the usual error; rounding a fractional exponent e changes x^e by e log x times as much."""
     if exponent == int(exponent):
         return lambda x, y: 2 * y.abs()
     return lambda x, y: y.abs() * (2 + (abs(exponent) + 2) * torch.log(x.abs().clamp(min=torch.finfo(x.dtype).tiny)).abs())

@@ -13,7 +13,8 @@ from certify.operators.elementwise.curve import Curve, Piece, at, between
 def exponential_unit(alpha: float, gamma: float = 1.0, width: float = 1.0) -> Curve:
     """The curve of such a unit; gamma and width are positive, alpha is any number.
 
-    The kink at zero, of slopes gamma * alpha / width and gamma, is an end of a piece on either side, so it may be convex or concave.
+    The kink at zero, of slopes gamma * alpha / width and gamma, is an end of a piece on either side, so it may be convex or
+    concave.
     """
     if gamma <= 0 or width <= 0:
         raise ValueError(f"elu, selu and celu: gamma and the width must be positive, got {gamma} and {width}")

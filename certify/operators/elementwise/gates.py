@@ -26,7 +26,10 @@ def gate(
     scale: Scale = relative,
     slope_scale: Scale = relative,
 ) -> Curve:
-    """A function concave outside its two inflection points and convex between them; `minimum` is where and (rounded down) how low."""
+    """A function concave outside its two inflection points and convex between them.
+
+    `minimum` is where f is least, and that value, rounded down.
+    """
     left, right = inflections
     return Curve(
         value,

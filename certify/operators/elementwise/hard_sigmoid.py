@@ -17,7 +17,7 @@ def coefficients(node: Node) -> tuple[float, float]:
 
 
 def _affine(x: Tensor, node: Node) -> tuple[Tensor, Tensor]:
-    """alpha x + beta, rounded down and up. Three roundings: of alpha, of the product, of the sum; beta's own counts with the sum."""
+    """alpha x + beta, rounded down and up. Four roundings: of alpha, of beta, of the product, of the sum."""
     alpha, beta = coefficients(node)
     z = alpha * x + beta
     with torch.no_grad():

@@ -1,8 +1,8 @@
 """sin, cos and tan: pieces that repeat, found anew for each interval.
 
-The ends of pieces and the turning points are multiples of pi / 2, rounded with an error of at most 2 eps |x|. Up to |x| = 1 / (4 sqrt(eps))
-that is below sqrt(eps) / 2: it moves an extremum by eps / 8, and the sliver of wrong curvature it leaves bends f by less than
-eps^(3/2). Beyond, and on intervals of a period or more, only the range is known.
+The ends of pieces and the turning points are multiples of pi / 2, rounded with an error of at most 2 eps |x|. Up to |x| = 1 /
+(4 sqrt(eps)) that is below sqrt(eps) / 2: it moves an extremum by eps / 8, and the sliver of wrong curvature it leaves bends f
+by less than eps^(3/2). Beyond, and on intervals of a period or more, only the range is known.
 """
 
 from __future__ import annotations

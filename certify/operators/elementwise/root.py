@@ -12,15 +12,16 @@ from certify.operators.elementwise.rounding import eps, tiny
 MAX_STEPS = 80
 
 Monotone = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
-"""`(t, index) -> (h, dh/dt, magnitude)`: h at t for the elements at those flat positions, and the size of the terms it is the sum of."""
+"""`(t, index) -> (h, dh/dt, magnitude)`: h at t for the elements at those flat positions, and the size of the terms it sums."""
 
 
 @torch.no_grad()
 def crossing(function: Monotone, start: Tensor, stop: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """The last point from start towards stop where h <= 0; and the flat positions of those that are zeros strictly between the ends.
+    """The last point from start towards stop where h <= 0; and the flat positions of those that are zeros between the ends.
 
-    h must not fall on the way from start to stop. Where h <= 0 throughout, and where it is not `wanted`, the result is stop; where h > 0
-    throughout it is start. A zero is found to the precision that rounding leaves h; nobody's soundness depends on that.
+    h must not fall on the way from start to stop. Where h <= 0 throughout, and where it is not `wanted`, the result is stop;
+    where h > 0 throughout it is start. A zero is found to the precision that rounding leaves h; nobody's soundness depends on
+    that.
     """
     result = stop.flatten().clone()
     index = wanted.flatten().nonzero().squeeze(1)
@@ -38,7 +39,8 @@ def crossing(function: Monotone, start: Tensor, stop: Tensor, wanted: Tensor) ->
 def _newton(function: Monotone, low: Tensor, high: Tensor, index: Tensor) -> Tensor:
     """Newton steps, or halvings where they would leave the bracket; `low` is the end where h <= 0, on whichever side that is.
 
-    An element stays where it is once h is all rounding, or after a Newton step shorter than sqrt(eps), whose error is about its square.
+    An element stays where it is once h is all rounding, or after a Newton step shorter than sqrt(eps), whose error is about its
+    square.
     """
     t = 0.5 * low + 0.5 * high
     close, exact = 0.1 * eps(t) ** 0.5, 2 * eps(t)

@@ -45,7 +45,7 @@ def elementwise(value: Value, facts: Facts, below: Supporter, above: Supporter, 
         value=lambda x, node, params: value(x, node.attrs),
         interval=lambda l, u, node, params: support.interval(curve(node), l, u),
         lines=lines,
-        linear=lambda l, u, node, params: torch.zeros_like(l, dtype=torch.bool),
+        linear=lambda l, u, node, params: straight(curve(node), l, u),
         lower_family=lower_family if tangents_below else None,
         upper_family=upper_family if tangents_above else None,
         lower_start=(lambda l, u, node, params: start(below, curve(node), l, u)) if tangents_below else None,
@@ -54,12 +54,22 @@ def elementwise(value: Value, facts: Facts, below: Supporter, above: Supporter, 
     )
 
 
+def straight(curve: Curve, l: Tensor, u: Tensor) -> Tensor:
+    """Mask of the intervals that lie in a straight piece."""
+    mask = torch.zeros_like(l, dtype=torch.bool)
+    for piece in (*curve.convex, *curve.concave):
+        if piece.straight:
+            start, stop = piece.within(l, u)
+            mask |= (start == l) & (stop == u)
+    return mask
+
+
 @torch.no_grad()
 def members(supporter: Supporter, curve: Curve, l: Tensor, u: Tensor) -> Callable[[Tensor], Line]:
-    """t to the tangent at the fraction t of the way between the first and last contact of the best piece; elsewhere the default line.
+    """From t to the tangent at that fraction of the way between the contacts of the best piece; elsewhere the default line.
 
-    With x = first + t (last - first) the line is f'(x), f(x) - x f'(x), so its derivatives in x are f''(x) and -x f''(x). All but the
-    tangent itself is found once for all t.
+    With x = first + t (last - first) the line is f'(x), f(x) - x f'(x), so its derivatives in x are f''(x) and -x f''(x). All
+    but the tangent itself is found once for all t.
     """
     found = supporter(curve, l, u)
     slope, intercept = found.line

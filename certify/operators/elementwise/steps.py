@@ -1,8 +1,8 @@
 """Functions of steps: floor, ceil, round, sign.
 
-A staircase that has the value k from k + shift on lies between x - shift - 1 and x - shift. On [l, u], with values i at l and j > i at u, its
-convex envelope is flat up to the first jump, then x - shift - 1 up to the last jump, then steeper to the upper end; the lower line is
-the part at the midpoint. The upper line is the lower line of -f(-x), again a staircase.
+A staircase that has the value k from k + shift on lies between x - shift - 1 and x - shift. On [l, u], with values i at l and j
+> i at u, its convex envelope is flat up to the first jump, then x - shift - 1 up to the last jump, then steeper to the upper
+end; the lower line is the part at the midpoint. The upper line is the lower line of -f(-x), again a staircase.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LowerLine = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 def below_staircase(value: Step, shift: float) -> LowerLine:
     """Lower lines of a staircase; `shift` is 0 or -1/2, so that the jumps of interest are exact numbers.
 
-    The steep line starts at the foot (last, j - 1) of the last jump. Its slope (f(u) - foot) / (u - last) is rounded down, yet at least
-    1; then it is below every earlier step, and its intercept is rounded down.
+    The steep line starts at the foot (last, j - 1) of the last jump. Its slope (f(u) - foot) / (u - last) is rounded down, but
+    at least 1 (and at most 1 / eps): then it is below every earlier step. Its intercept is rounded down.
     """
 
     def lower(l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

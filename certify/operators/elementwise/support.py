@@ -1,22 +1,24 @@
 """Lines below a curve: every candidate slope gets a proved intercept, and the line that is highest in the middle is kept.
 
-The line of least area below f on [l, u] supports the convex envelope of f at the midpoint. The envelope consists of parts of the convex
-pieces of f and of straight segments between such parts, corners and ends. So the best slope is that of a tangent in some convex piece,
-of the chord, or of a line through a corner and an end; which one, and where it touches, is found by iteration and needs no proof, because
-of what follows.
+The line of least area below f on [l, u] supports the convex envelope of f at the midpoint. The envelope consists of parts of
+the convex pieces of f and of straight segments between such parts, corners and ends. So the best slope is that of a tangent in
+some convex piece, of the chord, or of a line through a corner and an end; which one, and where it touches, is found by
+iteration and needs no proof, because of what follows.
 
-The intercept. For a slope s, any b <= min of f(x) - s x over [l, u] is sound. That minimum is attained at l, at u, or in a convex piece,
-since on what lies between these f - s x is concave and has its minimum at the ends. In a convex piece [p, q], for any t in it,
+The intercept. For a slope s, any b <= min of f(x) - s x over [l, u] is sound. That minimum is attained at l, at u, or in a
+convex piece, since on what lies between these f - s x is concave and has its minimum at the ends. In a convex piece [p, q], for
+any t in it,
 
     f(x) - s x >= f(t) - s t + (f'(t) - s) (x - t) >= f(t) - s t + min((f'(t) - s) (p - t), (f'(t) - s) (q - t)),
 
-equal to the minimum if f'(t) = s. Everything is evaluated in the working dtype and moved down by a bound of its rounding error: with y
-and d the computed f(t) and f'(t), of errors e_y and e_d, the exact value lies within
+equal to the minimum if f'(t) = s. Everything is evaluated in the working dtype and moved down by a bound of its rounding error:
+with y and d the computed f(t) and f'(t), of errors e_y and e_d, the exact value lies within
 
     e_y + eps (|s t| + |y - s t|) + (e_d + 2 eps |d - s|) max(t - p, q - t)
 
-of the computed one (two roundings outside, four inside, each of at most eps / 2 relative to its own result, or of less than the underflow
-term of e_y and e_d). Twice that bound is subtracted, which covers the roundings of the bound itself and of the sums.
+of the computed one (two roundings outside, four inside, each of at most eps / 2 relative to its own result, or of less than the
+underflow term of e_y and e_d). Twice that bound is subtracted: e_y is at least 4 eps |y|, so what is left over covers the
+roundings of the bound itself and of the sums.
 """
 
 from __future__ import annotations
@@ -56,8 +58,9 @@ class Contact(NamedTuple):
 class Support:
     """Candidate lines below f, with proved intercepts; `best` is the number of the highest one in the middle.
 
-    Candidate 0 is flat. The last ones are the tangents, one for each convex piece: in piece i the tangents at points between first[i]
-    and last[i] are not above f at either end of the interval. `ends` are what the intercept of a line has to respect besides the pieces.
+    Candidate 0 is flat. The last ones are the tangents, one for each convex piece: in piece i the tangents at points between
+    first[i] and last[i] are not above f at either end of the interval. `ends` are what the intercept of a line has to respect
+    besides the pieces.
     """
 
     slopes: Sequence[Tensor]
@@ -149,10 +152,10 @@ def chord_slope(curve: Curve, left: Sample, right: Sample) -> Tensor:
 
 
 def touching(curve: Curve, piece: Piece, end: Sample, safe: Tensor, limit: Tensor) -> Tensor:
-    """The last point from `safe` towards `limit`, in a convex piece, whose tangent is not above f at `end`; `safe` if there is none.
+    """The last point from `safe` to `limit`, in a convex piece, whose tangent is not above f at `end`; `safe` if none is.
 
-    The limit is the point of the piece nearest to the end, and is the answer where that is the end itself. Differentiable in the end's x:
-    the last Newton step is repeated with it.
+    The limit is the point of the piece nearest to the end, and is the answer where that is the end itself. Differentiable in
+    the end's x: the last Newton step is repeated with it.
     """
     flat_x, flat_y = end.x.flatten(), end.y.flatten()
 
@@ -174,7 +177,7 @@ def touching(curve: Curve, piece: Piece, end: Sample, safe: Tensor, limit: Tenso
 
 
 def reach(curve: Curve, piece: Piece, left: Sample, right: Sample) -> tuple[Tensor, Tensor]:
-    """first, last: tangents at points of a convex piece between them are not above f at the ends. If first > last there are none."""
+    """first, last: between them tangents of a convex piece are not above f at the ends; first > last if nowhere."""
     start, stop = piece.within(left.x, right.x)
     if piece.straight:
         return start, stop
@@ -222,8 +225,8 @@ def mixed_support(curve: Curve, l: Tensor, u: Tensor) -> Support:
     """Lines below a function with several pieces: the chord, lines through corners, and of each convex piece the tangent nearest to
     the midpoint.
 
-    Where the chord is best, no tangent of a convex piece is below f at both ends. The point taken then lies where it is above at both,
-    and the tangent there proves that the chord is below the piece.
+    Where the chord is best, no tangent of a convex piece is below f at both ends. The point taken then lies where it is above
+    at both, and the tangent there proves that the chord is below the piece.
     """
     ends = [sample(curve, l), sample(curve, u)]
     middle = 0.5 * l + 0.5 * u

@@ -1,8 +1,8 @@
 """Functions of two slopes, `left` below zero and `right` above: ReLU, LeakyReLU, PReLU, |x|.
 
-With s the fraction u / (u - l) of an interval that crosses zero, the chord of max(x, 0) is s (x - l), and the chord of any of these
-functions is left x + (right - left) s (x - l). On the other side of the function every line through the kink whose slope is between the two is
-sound; the default is the one of least area.
+With s the fraction u / (u - l) of an interval that crosses zero, the chord of max(x, 0) is s (x - l), and the chord of any of
+these functions is left x + (right - left) s (x - l). On the other side of the function every line through the kink whose slope
+is between the two is sound; the default is the one of least area.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ class Chord(NamedTuple):
 def relu_chord(l: Tensor, u: Tensor) -> Chord:
     """The chord of max(x, 0), rounded upward; exactly the identity or zero where [l, u] does not cross zero.
 
-    Proof, where l < 0 < u. The function is convex, so a line of slope s and intercept b needs b >= s (-l) and s u + b >= u. The first holds: the product
-    s (-l) has a relative error of eps / 2, undone by the factor, or underflows by less than the floor, which is min(u, tiny) on an
-    interval that crosses zero. The second: if u < tiny, then b >= floor = u. Otherwise s >= u / (u - l), of which s u + s (-l) >= u
-    follows: the computed quotient has a relative error below 2 eps, undone by the factor, or underflows below tiny, the least s there
-    is. Cutting a width that overflows makes s greater, and the least width only matters for u < tiny. The slope 1 is always enough.
+    Proof, where l < 0 < u. The function is convex, so a line of slope s and intercept b needs b >= s (-l) and s u + b >= u. The
+    first holds: the product s (-l) has a relative error of eps / 2, undone by the factor, or underflows by less than the floor,
+    which is min(u, tiny) on an interval that crosses zero. The second: if u < tiny, then b >= floor = u. Otherwise s >= u / (u
+    - l), of which s u + s (-l) >= u follows: the computed quotient has a relative error below 2 eps, undone by the factor, or
+    underflows below tiny, the least s there is. Cutting a width that overflows makes s greater, and the least width only
+    matters for u < tiny. The slope 1 is always enough.
     """
     up, down = torch.relu(u), torch.relu(-l)
     floor = torch.minimum(up, down / eps(l)).clamp(
@@ -111,8 +112,8 @@ def _gap(slopes: Slopes, down: Tensor) -> Tensor:
 def _chord(slopes: Slopes, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """The line through both ends, on the outer side of the kink: above where f is convex, below where it is concave.
 
-    A line of slope k holds at both ends if its intercept is at least (at most) (k - left) (-l) and (right - k) u; where [l, u] does not
-    cross zero, k is the slope there and both are zero.
+    A line of slope k holds at both ends if its intercept is at least (at most) (k - left) (-l) and (right - k) u; where [l, u]
+    does not cross zero, k is the slope there and both are zero.
     """
     left, right, _ = slopes
     up, down, fraction, _ = relu_chord(l, u)

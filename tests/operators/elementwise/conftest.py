@@ -143,7 +143,7 @@ SPECIAL = (
 
 
 def draw_boxes(case: Case, dtype: torch.dtype, count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """(l, u): boxes of every width at random places, boxes at and around the marks, degenerate and huge ones; those in the domain."""
+    """(l, u): boxes of every width, boxes around the marks, degenerate and huge ones, as far as they are in the domain."""
     generator = torch.Generator().manual_seed(seed)
 
     def uniform(low: float, high: float) -> Tensor:

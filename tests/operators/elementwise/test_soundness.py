@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def hardest_points(case, l: Tensor, u: Tensor, slope: Tensor, intercept: Tensor, sign: int) -> Tensor:
-    """Per box: the ends, zero and its neighbours, and of many points those where the line comes nearest to f, with their neighbours."""
+    """Per box: the ends, zero, and those of many points where the line is nearest to f; with neighbours."""
     wide = torch.float64
     spread = torch.cat([torch.linspace(0, 1, 49, dtype=wide), torch.tensor([1e-9, 1e-3, 0.999, 1 - 1e-9], dtype=wide)])
     x = torch.cat(

@@ -1,0 +1,164 @@
+"""Certifies a data set row by row into a log, and goes on where an earlier run was cut off."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from certify.smoothing.certificate import ABSTAIN, Certificate
+from certify.smoothing.ledger import Ledger
+from certify.smoothing.logs import kept_lines, tsv_header, tsv_row
+from certify.smoothing.smoothed import Decision, Smoothed, input_bytes
+
+Advance = Callable[[int], None]
+Record = Mapping[str, Any]
+
+
+def certify_rows(
+    smoothed: Smoothed, x: Tensor, labels: Sequence[int], rows: Sequence[int], n0: int, n: int, ledger: Ledger
+) -> Iterator[Record]:
+    """A record for each of `rows`; their numbers address the random streams, and each spends its alpha in the ledger once."""
+    group = max(1, smoothed.parts[0].batch // n0)
+    for start in range(0, len(rows), group):
+        chosen = list(rows[start : start + group])
+        alphas = [ledger.claim(row) for row in chosen]
+        began = time.perf_counter()
+        for row, certificate in zip(chosen, smoothed.certify(x[chosen], n0, n, alphas[0], chosen), strict=True):
+            now = time.perf_counter()
+            yield record(certificate, row, int(labels[row]), x[row], now - began)
+            began = now
+
+
+def record(certificate: Certificate, row: int, label: int, x: Tensor, seconds: float) -> Record:
+    """What the log holds of one input."""
+    place = {"idx": row, "label": label, "predict": certificate.label, "radius": certificate.radius, "seconds": seconds}
+    evidence = {name: value for name, value in certificate.to_dict().items() if name not in ("label", "radius", "index")}
+    return place | {"input_sha256": hashlib.sha256(input_bytes(x)).hexdigest()} | evidence
+
+
+def certificate_of(record: Record) -> Certificate:
+    """The certificate in a record."""
+    return Certificate.from_dict({**record, "label": record["predict"], "index": record["idx"]})
+
+
+class Journal:
+    """The two files of a run, `OUT.jsonl` and `OUT.tsv`: lines are added and flushed one by one.
+
+    A run that finds its own earlier lines goes on after them; lines of a run with other settings are a ValueError.
+    """
+
+    def __init__(self, out: Path, header: Mapping[str, Any]) -> None:
+        self.tsv, self.jsonl = out.with_suffix(".tsv"), out.with_suffix(".jsonl")
+        self.header = json.dumps(header, sort_keys=True)
+        lines = kept_lines(self.jsonl)
+        self.records: list[Record] = [json.loads(line) for line in lines[1:]]
+        if lines and not _same_run(json.loads(lines[0]), header):
+            raise ValueError(f"{self.jsonl} holds a run with other settings; remove it or write to another --out")
+        if not lines and self.tsv.exists():
+            raise ValueError(f"{self.tsv} exists, but not the {self.jsonl.name} to continue it from; write to another --out")
+
+    @contextmanager
+    def writing(self) -> Iterator[Callable[[Record], None]]:
+        """Gives a function that adds a record to both files; what was there, complete lines only, stays."""
+        with open(self.jsonl, "w") as jsonl, open(self.tsv, "w") as tsv:
+            print(self.header, file=jsonl)
+            print(tsv_header(), file=tsv)
+
+            def add(entry: Record) -> None:
+                print(json.dumps(entry), file=jsonl, flush=True)
+                print(tsv_row(entry), file=tsv, flush=True)
+
+            for entry in self.records:
+                add(entry)
+            yield add
+
+
+def run(
+    smoothed: Smoothed,
+    x: Tensor,
+    labels: Sequence[int],
+    rows: Sequence[int],
+    n0: int,
+    n: int,
+    alpha: Fraction,
+    journal: Journal,
+    advance: Advance,
+) -> Ledger:
+    """Certifies the rows that the journal does not hold yet, in order, and returns the ledger of the whole run."""
+    ledger = Ledger(alpha)
+    done = {entry["idx"] for entry in journal.records}
+    ledger.enter(done)
+    advance(len(done))
+    missing = [row for row in rows if row not in done]
+    with journal.writing() as add:
+        for entry in certify_rows(smoothed, x, labels, missing, n0, n, ledger):
+            add(entry)
+            advance(1)
+    return ledger
+
+
+def _same_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two headers ask for the same: versions and times may differ, settings and files may not."""
+    return all(old.get(name) == json.loads(json.dumps(new[name])) for name in ("schema", "settings", "files"))
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """The question of a sequential run, certified at `radius`?, by a stopping rule: n0 samples choose, at most `max_n` test."""
+
+    radius: float
+    rule: str
+    n0: int
+    max_n: int
+
+
+def run_sequential(
+    smoothed: Smoothed,
+    x: Tensor,
+    labels: Sequence[int],
+    rows: Sequence[int],
+    inquiry: Inquiry,
+    alpha: Fraction,
+    journal: Journal,
+    advance: Advance,
+) -> Ledger:
+    """Decides the rows that the journal does not hold yet, as their answers come, and returns the ledger of the whole run."""
+    ledger = Ledger(alpha)
+    done = {entry["idx"] for entry in journal.records}
+    ledger.enter(done)
+    advance(len(done))
+    missing = [row for row in rows if row not in done]
+    ledger.enter(missing)
+    if not missing:
+        return ledger
+    answers = smoothed.certify_at(
+        x[missing], inquiry.radius, alpha, n0=inquiry.n0, max_n=inquiry.max_n, rule=inquiry.rule, index=missing
+    )
+    began = time.perf_counter()
+    with journal.writing() as add:
+        for position, decision in answers:
+            row, now = missing[position], time.perf_counter()
+            add(_decision_record(decision, row, int(labels[row]), x[row], now - began))
+            advance(1)
+            began = now
+    return ledger
+
+
+def _decision_record(decision: Decision, row: int, label: int, x: Tensor, seconds: float) -> Record:
+    """As for certificates; only a yes counts as an answer, with the radius that was asked for."""
+    certified = decision.verdict == "yes"
+    answer = (decision.label, decision.radius) if certified else (ABSTAIN, 0.0)
+    evidence = asdict(decision) | {"alpha": str(decision.alpha), "beta": str(decision.beta), "candidate": decision.label}
+    for name in ("label", "radius", "index"):
+        del evidence[name]
+    place = {"idx": row, "label": label, "predict": answer[0], "radius": answer[1], "seconds": seconds}
+    return place | {"radius_asked": decision.radius, "input_sha256": hashlib.sha256(input_bytes(x)).hexdigest()} | evidence

@@ -1,0 +1,178 @@
+"""Draws noisy copies of inputs, classifies them, and counts: a fixed number for each input (`tally`), or until a rule decides
+(`decide`).
+
+The network always sees batches of the same size, the last one padded, so that it is one fixed function. What a sample is depends on
+its address alone (seed, stage, index of the input, number of the sample), not on the batch it is drawn in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import compress, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from certify.smoothing.noise import Noise, Streams
+from certify.smoothing.sequential import Rule
+
+Classify = Callable[[Tensor], Tensor]
+
+
+class Stage(IntEnum):
+    """What samples are drawn for. No two purposes share a stream; part j of a dual classifier adds PARTS * j."""
+
+    SELECT = 0
+    ESTIMATE = 1
+    PREDICT = 2
+    DECIDE = 3
+
+
+PARTS = 16
+FIRST_SHARE = 16
+"""Places in a batch for each input under test."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A base classifier under noise. `classify` maps float32 (batch, *shape) to scores (batch, classes); their largest is the
+    label.
+
+    NaN among the scores is a ValueError. `part` tells the streams of a dual classifier's parts from each other.
+    """
+
+    classify: Classify
+    classes: int
+    noise: Noise
+    seed: int = 0
+    batch: int = 256
+    part: int = 0
+
+    def labels(self, encoded: Tensor, index: Tensor, owner: Tensor, sample: Tensor, stage: Stage) -> Tensor:
+        """Labels of one batch: row r is sample[r] of the input encoded[owner[r]]. int64 (rows,), and -1 where a score is NaN."""
+        streams = Streams(sample, index[owner], int(stage) + PARTS * self.part, self.seed)
+        with torch.no_grad():
+            best, label = self.classify(self.noise.perturb(encoded, owner, streams)).flatten(1).max(dim=1)
+            return torch.where(best.isnan(), -1, label)
+
+
+def tally(sampler: Sampler, encoded: Tensor, index: Tensor, stage: Stage, n: int, first: int = 0) -> np.ndarray:
+    """Counts of labels, int64 (inputs, classes), over samples first, ..., first + n - 1 of every input.
+
+    Counting stays on the device: there is one synchronisation, at the end. Batches run over the borders between inputs.
+    """
+    inputs, device = len(encoded), encoded.device
+    total, width = inputs * n, sampler.classes + 1
+    rows = min(sampler.batch, total)
+    counts = torch.zeros((inputs + 1) * width, dtype=torch.int64, device=device)
+    ramp, ones = torch.arange(rows, device=device), torch.ones(rows, dtype=torch.int64, device=device)
+    for start in range(0, total, rows):
+        number = ramp + start
+        owner = torch.div(number, n, rounding_mode="floor")
+        real = owner.clamp(max=inputs - 1)  # what pads the last batch is counted in a row of its own
+        label = sampler.labels(encoded, index, real, number - owner * n + first, stage)
+        counts.index_add_(0, owner.clamp(max=inputs) * width + label + 1, ones)
+    found = counts.reshape(inputs + 1, width)[:inputs].cpu().numpy()
+    _refuse_nan(int(found[:, 0].sum()))
+    return found[:, 1:]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Is the smoothed probability of `target` at this input above a threshold? `key` is handed back with the answer."""
+
+    key: int
+    encoded: Tensor
+    index: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`verdict` is 1 (yes), -1 (no) or 0 (undecided when the budget was spent); `hits` of the `n` samples decided it.
+
+    `drawn` counts the network's evaluations spent, those after the decision included.
+    """
+
+    key: int
+    verdict: int
+    hits: int
+    n: int
+    drawn: int
+
+
+@dataclass
+class _Progress:
+    question: Question
+    hits: int = 0
+    n: int = 0
+    verdict: int = 0
+    drawn: int = 0
+
+    def move(self, hits: np.ndarray, n: np.ndarray, verdicts: np.ndarray) -> None:
+        """Moves on by the samples up to the first at which the rule decides."""
+        self.drawn += len(n)
+        decided = np.flatnonzero(verdicts)
+        last = decided[0] if len(decided) else len(n) - 1
+        self.hits, self.n, self.verdict = int(hits[last]), int(n[last]), int(verdicts[last])
+
+
+def decide(sampler: Sampler, questions: Iterable[Question], rule: Rule) -> Iterator[Answer]:
+    """Answers of sequential tests, in the order in which they are found; a decided input's places go to the next.
+
+    The rule looks at every single sample in order, so that its answer depends neither on the batch nor on the other inputs.
+    """
+    waiting = iter(questions)
+    active: list[_Progress] = []
+    while True:
+        active += map(_Progress, islice(waiting, max(1, sampler.batch // FIRST_SHARE) - len(active)))
+        if not active:
+            return
+        shares = [min(sampler.batch // len(active), rule.budget - progress.n) for progress in active]
+        _advance(sampler, active, shares, rule)
+        done = [progress.verdict != 0 or progress.n >= rule.budget for progress in active]
+        for progress in compress(active, done):
+            yield Answer(progress.question.key, progress.verdict, progress.hits, progress.n, progress.drawn)
+        active = [progress for progress, decided in zip(active, done, strict=True) if not decided]
+
+
+def _advance(sampler: Sampler, active: Sequence[_Progress], shares: Sequence[int], rule: Rule) -> None:
+    """Draws each input's share of samples and lets the rule look at all of them, in one call."""
+    labels = _next_labels(sampler, active, shares)
+    borders = np.cumsum(shares)[:-1]
+    parts = list(zip(active, np.split(labels, borders), strict=True))
+    hits = [progress.hits + np.cumsum(part == progress.question.target) for progress, part in parts]
+    n = [progress.n + np.arange(1, len(part) + 1) for progress, part in parts]
+    verdicts = np.split(rule.verdicts(np.concatenate(hits), np.concatenate(n)), borders)
+    for progress, *seen in zip(active, hits, n, verdicts, strict=True):
+        progress.move(*seen)
+
+
+def _next_labels(sampler: Sampler, active: Sequence[_Progress], shares: Sequence[int]) -> np.ndarray:
+    """Labels of the next samples of every active input, in order."""
+    encoded = torch.stack([progress.question.encoded for progress in active])
+    device, used = encoded.device, sum(shares)
+    owner = np.repeat(np.arange(len(active)), shares)
+    sample = np.concatenate([np.arange(p.n, p.n + share) for p, share in zip(active, shares, strict=True)])
+    padding = (0, max(0, sampler.batch - used))
+    index = torch.tensor([progress.question.index for progress in active], device=device)
+    labels = sampler.labels(
+        encoded,
+        index,
+        torch.from_numpy(np.pad(owner, padding)).to(device),
+        torch.from_numpy(np.pad(sample, padding)).to(device),
+        Stage.DECIDE,
+    )
+    found = labels[:used].cpu().numpy()
+    _refuse_nan(int((found < 0).sum()))
+    return found
+
+
+def _refuse_nan(count: int) -> None:
+    if count:
+        raise ValueError(
+            f"the base classifier returned NaN for {count} noisy samples; a smoothed classifier needs a total function"
+        )

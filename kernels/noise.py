@@ -1,0 +1,62 @@
+"""Noise on torch tensors, chosen by the tensors' device: numba on the CPU, torch operations elsewhere. The numbers are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from certify.kernels import noise_cpu, noise_torch
+from certify.kernels.noise_reference import REFINE, Steps
+
+LIMIT = 1 << 32
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Addresses of one random stream per row.
+
+    `sample` and `index` are int64 (rows,) below 2^32, `stage` lies below 2^31 and `seed` below 2^64.
+    """
+
+    sample: Tensor
+    index: Tensor
+    stage: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.stage < REFINE and 0 <= self.seed < LIMIT**2):
+            raise ValueError(f"stage {self.stage} must lie below 2^31 and seed {self.seed} below 2^64, neither below 0")
+
+
+def words(streams: Streams, count: int) -> Tensor:
+    """The first `count` words of each stream as int64 (rows, count)."""
+    if streams.sample.device.type != "cpu":
+        return noise_torch.words(streams.sample, streams.index, streams.stage, streams.seed, count)
+    out = np.empty((len(streams.sample), 4 * -(-count // 4)), dtype=np.uint32)
+    noise_cpu.words(out, *_addresses(streams))
+    return torch.from_numpy(out[:, :count].astype(np.int64))
+
+
+def noisy_grid(inputs: Tensor, owner: Tensor, streams: Streams, steps: Steps, scale: float) -> Tensor:
+    """float32 (rows, pixels): `scale` times the exact integer sum of inputs[owner] and fresh noise from `steps`.
+
+    inputs are int16 (owners, pixels), owner int64 (rows,).
+    """
+    if inputs.device.type != "cpu":
+        thresholds, table = (torch.as_tensor(array, device=inputs.device) for array in steps[1:])
+        on_device = (steps.lowest, thresholds, table)
+        return noise_torch.noisy_grid(inputs, owner, streams.sample, streams.index, streams.stage, streams.seed, on_device, scale)
+    out = np.empty((len(owner), inputs.shape[1]), dtype=np.float32)
+    addresses = _addresses(streams)
+    noise_cpu.noisy_grid(
+        out, inputs.numpy(), owner.numpy(), *addresses, np.int64(steps.lowest), steps.thresholds, steps.table, np.float32(scale)
+    )
+    return torch.from_numpy(out)
+
+
+def _addresses(streams: Streams) -> tuple[np.ndarray, np.ndarray, np.uint32, np.uint32, np.uint32]:
+    numbers = (streams.sample.numpy().astype(np.uint32), streams.index.numpy().astype(np.uint32))
+    return (*numbers, np.uint32(streams.stage), np.uint32(streams.seed % LIMIT), np.uint32(streams.seed // LIMIT))
