@@ -23,7 +23,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from certify.io.datasets import load_data
 from certify.poisoning.certificate import Certificate, certify_votes

@@ -92,14 +92,21 @@ def card(module: nn.Module, recipe: Recipe, test: Data, seconds: float) -> str:
     shares = " | ".join(f"{100 * sum(r >= bar for r in right) / recipe.images:.1f}" for bar in radii)
     titles = " | ".join(f"r = {bar:g}" for bar in radii)
     summary = (recipe.architecture.__doc__ or "").rstrip(".")
+    sees = (
+        "the whole image"
+        if recipe.half == "full"
+        else f"the {recipe.half} half of a checkerboard, the rest filled from its neighbours"
+    )
+    training = f"{recipe.loss}, sigma {recipe.sigma:g}, {recipe.epochs} epochs of Adam, seed {recipe.seed}, {seconds:.0f} s, "
+    training += f"torch {torch.__version__}"
     return f"""# {recipe.name}
 
 | | |
 |---|---|
 | data | {recipe.data}, inputs in [0, 1] |
-| sees | {"the whole image" if recipe.half == "full" else f"the {recipe.half} half of a checkerboard, the rest filled from its neighbours"} |
+| sees | {sees} |
 | architecture | {summary}; {sum(p.numel() for p in module.parameters())} parameters |
-| training | {recipe.loss}, sigma {recipe.sigma:g}, {recipe.epochs} epochs of Adam, seed {recipe.seed}, {seconds:.0f} s, torch {torch.__version__} |
+| training | {training} |
 | accuracy without noise | {100 * clean:.2f} % of {len(y)} test images |
 
 Smoothed by itself at sigma {recipe.sigma:g}, n = {recipe.n}, alpha = 0.001: certified accuracy (l_2) on the first {recipe.images}
