@@ -150,7 +150,7 @@ def draw_boxes(case: Case, dtype: torch.dtype, count: int, seed: int = 0) -> tup
         return low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
 
     center, width = uniform(-4, 4) * 10 ** uniform(-3, 1), 10 ** uniform(-13, 3)
-    reach = torch.tensor([0.0, 1e-300, 1e-12, 1e-3, 0.8, 5.0], dtype=torch.float64)
+    reach = torch.tensor([0.0, 1e-300, 1e-9, 0.8, 5.0], dtype=torch.float64)
     around = torch.cartesian_prod(torch.tensor(MARKS, dtype=torch.float64), reach, reach)
     special = torch.tensor(SPECIAL, dtype=torch.float64)
     l = torch.cat([center - width * uniform(0, 1), around[:, 0] - around[:, 1], special[:, 0]])
