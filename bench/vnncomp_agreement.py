@@ -44,7 +44,7 @@ def expected_verdicts(benchmarks: Iterable[str], every: int) -> Iterator[tuple[I
 
 
 def run(instance: Instance, timeout: float) -> dict[str, str]:
-    """The row of one instance; a verdict `error` with the command's message where it gave none."""
+    """The row of one instance: the verdict and its notes, or `error` and the command's message where there was none."""
     benchmark, model, prop = instance
     paths = [f"{DATA / benchmark / name}.gz" for name in (model, prop)]
     out, notes = io.StringIO(), io.StringIO()
@@ -55,7 +55,8 @@ def run(instance: Instance, timeout: float) -> dict[str, str]:
     named = {"benchmark": benchmark, "model": model, "property": prop}
     if code != OK:
         return {**named, "verdict": "error", "seconds": seconds, "message": notes.getvalue().strip()}
-    return {**named, "verdict": json.loads(out.getvalue())["verdict"], "seconds": seconds, "message": ""}
+    record = json.loads(out.getvalue())
+    return {**named, "verdict": record["verdict"], "seconds": seconds, "message": "; ".join(record["notes"])}
 
 
 def known_rows(path: Path) -> list[Row]:
