@@ -222,11 +222,10 @@ def concave_support(curve: Curve, l: Tensor, u: Tensor) -> Support:
 
 
 def mixed_support(curve: Curve, l: Tensor, u: Tensor) -> Support:
-    """Lines below a function with several pieces: the chord, lines through corners, and of each convex piece the tangent nearest to
-    the midpoint.
+    """Lines below a function with several pieces: the chord, lines through corners, and a tangent of each convex piece.
 
-    Where the chord is best, no tangent of a convex piece is below f at both ends. The point taken then lies where it is above
-    at both, and the tangent there proves that the chord is below the piece.
+    The tangent is the one nearest to the midpoint. Where the chord is best, no tangent of a convex piece is below f at both
+    ends. The point taken then lies where it is above at both, and the tangent there proves that the chord is below the piece.
     """
     ends = [sample(curve, l), sample(curve, u)]
     middle = 0.5 * l + 0.5 * u

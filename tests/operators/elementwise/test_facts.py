@@ -13,6 +13,12 @@ from certify.operators.elementwise.curves import CURVES
 from certify.operators.elementwise.rounding import ULPS, function_error
 
 
+@pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def device(request: pytest.FixtureRequest) -> str:
+    """Every processor at hand: each has its own transcendental functions."""
+    return request.param
+
+
 @pytest.fixture
 def curve(smooth) -> Curve:
     return CURVES[smooth.name](smooth.attrs)
@@ -49,16 +55,16 @@ def excess(x: Tensor, computed: Tensor, exact: list[mpf], scale: Tensor) -> floa
     return max((float(abs(mpf(y) - e) / mpf(a)) for y, e, a in pairs if abs(e) < limit and abs(y) < limit), default=0.0)
 
 
-def test_values_are_computed_within_half_of_the_error_granted(smooth, curve, dtype) -> None:
-    x = points(smooth, dtype)
+def test_values_are_computed_within_half_of_the_error_granted(smooth, curve, dtype, device) -> None:
+    x = points(smooth, dtype).to(device)
     y = curve.value(x)
     assert excess(x, y, [smooth.exact(v, dtype) for v in x.tolist()], curve.scale(x, y)) <= 0.5
     assert ULPS == 4  # what "half of it" was measured for
 
 
-def test_slopes_are_computed_within_half_of_the_error_granted(smooth, curve, dtype) -> None:
+def test_slopes_are_computed_within_half_of_the_error_granted(smooth, curve, dtype, device) -> None:
     for piece in (*curve.convex, *curve.concave):
-        x = inside(smooth, piece, points(smooth, dtype))
+        x = inside(smooth, piece, points(smooth, dtype)).to(device)
         slope = piece.slope(x)
         assert excess(x, slope, [derivatives(smooth, v)[0] for v in x.tolist()], piece.scale(x, slope)) <= 0.5
 
