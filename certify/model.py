@@ -25,7 +25,7 @@ class Model:
     name: str = "model"
     reference: Callable[[np.ndarray], np.ndarray] | None = None
     live: bool = False
-    _programs: dict[tuple[torch.dtype, str], Program] = field(default_factory=dict, repr=False, compare=False)
+    _programs: dict[tuple[torch.dtype, str], Program] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def program(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Program:
         """The graph with its constants in `dtype` on `device`; kept between calls unless the parameters are live."""

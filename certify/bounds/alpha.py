@@ -9,7 +9,7 @@ lines: min(A_i, 0)). One pass back and one forward an iteration; every iterate i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from certify.bounds.backward import Narrowing, at_input, both_signs, pull_to_input, tighten_backward
 from certify.bounds.concretize import minimiser
-from certify.bounds.interval import Interval
+from certify.bounds.interval import Interval, largest_magnitude
 from certify.bounds.relaxed import NonlinearStep, Relaxed, Step, worth_tightening
+from certify.bounds.rounding import Allowance
 from certify.graph import Node
 from certify.operators.base import Elementwise, Line, Lines
 from certify.operators.relaxation import LinesRelaxation
@@ -90,13 +91,27 @@ class _Free:
     step: NonlinearStep
     lower: _Side | None
     upper: _Side | None
+    magnitude: Tensor
+    owner: Tensor
 
     def relaxed(self) -> Step:
         ls, lb, us, ub = self.step.relaxation.lines  # type: ignore[attr-defined]
         lower = (ls, lb) if self.lower is None else (self.lower.slope, self.lower.shift)
         upper = (us, ub) if self.upper is None else (self.upper.slope, self.upper.shift)
         relaxation = LinesRelaxation(Lines(*lower, *upper), self.lower is not None, self.upper is not None)
-        return NonlinearStep(relaxation, self.step.gamma, self.step.scale)
+        return NonlinearStep(relaxation, self._allowance(relaxation.lines))
+
+    def _allowance(self, lines: Lines) -> Allowance | None:
+        """The step's allowance on the lines that each row has chosen."""
+        if self.step.allowance is None:
+            return None
+        own = torch.arange(len(self.owner), device=self.owner.device)
+        lower, upper = (own if side else self.owner for side in (self.lower, self.upper))
+        below, above = (
+            slope[which].abs() * self.magnitude[self.owner] + shift[which].abs()
+            for slope, shift, which in ((*lines[:2], lower), (*lines[2:], upper))
+        )
+        return replace(self.step.allowance, scale=torch.maximum(below, above), own=own)
 
     def ascend(self, rows: Tensor, z: Tensor, iteration: int, schedule: Schedule) -> None:
         if self.lower is not None:
@@ -137,14 +152,16 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
         ) -> _Side | None:
             if family is None or start is None:
                 return None
-            lines = (line[owner].contiguous() for line in (slope, shift))
-            return _Side(family, where, *ends, node, known, start(*ends, node, known).clone(), *lines)
+            slope, shift = slope[owner].contiguous(), shift[owner].contiguous()
+            return _Side(family, where, *ends, node, known, start(*ends, node, known).clone(), slope, shift)
 
         free[node.name] = _Free(
             node,
             step,  # type: ignore[arg-type]
             side(rule.lower_family, rule.lower_start, lines.lower_slope, lines.lower_intercept),
             side(rule.upper_family, rule.upper_start, lines.upper_slope, lines.upper_intercept),
+            largest_magnitude(l, u),
+            owner,
         )
     return free
 

@@ -36,7 +36,8 @@ def pull_back(
     every nonlinear node.
     """
     pending = dict(start)
-    dtype, gamma = relaxed.program.dtype, relaxed.rounding.gamma
+    dtype = relaxed.program.dtype
+    gamma = relaxed.rounding.gamma(len(relaxed.order), dtype)  # of the constant, a sum with a term for each node
     constant = weight = torch.zeros(len(owner), dtype=dtype, device=owner.device)
     for node in reversed(relaxed.order):
         rows = pending.pop(node.name, None) if node.inputs and through(node) else None
@@ -50,11 +51,13 @@ def pull_back(
             weight = weight + shift.detach().abs() if relaxed.rounding.active else weight
         for name, piece in zip(node.inputs, pieces, strict=True):
             pending[name] = pending[name].plus(piece) if name in pending else piece
-        keep = None if OPS[node.op].affine else settle(pending, constant, owner)
+        keep = None if OPS[node.op].affine else settle(pending, constant - gamma * weight, owner)
         if keep is not None:
             pending = {name: rows.select(keep) for name, rows in pending.items()}
             constant, weight, owner = constant[keep], weight[keep], owner[keep]
-    return pending, constant - gamma(len(relaxed.order), dtype) * weight, owner
+            if not len(keep):
+                break
+    return pending, constant - gamma * weight, owner
 
 
 def pull_to_input(
@@ -166,6 +169,7 @@ def over_intervals(relaxed: Relaxed, pending: Mapping[str, Rows], constant: Tens
             part = rows.minimise(l, u, owner)
             if active:
                 scale = torch.maximum(l.abs(), u.abs())
-                part = part - gamma(scale[0].numel(), scale.dtype) * rows.magnitude(scale, owner)
+                tiny = torch.finfo(scale.dtype).tiny
+                part = part - gamma(scale[0].numel(), scale.dtype) * (rows.magnitude(scale, owner) + tiny)
         total = total + part - gamma(1, part.dtype) * (part.abs() + total.abs()) if active else total + part
     return total

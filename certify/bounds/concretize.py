@@ -26,7 +26,9 @@ def minimise(rows: Rows, region: Box | LpBall, owner: Tensor, rounding: Rounding
     value = _rule(region)[0](rows, region, owner)
     if not rounding.active:
         return value
-    return value - rounding.gamma(scale[0].numel(), scale.dtype) * rows.magnitude(scale, owner)
+    # Over a ball the terms of three sums count: the objective's, and the cost's, whose terms are at most twice as large.
+    gamma = rounding.gamma(3 * scale[0].numel(), scale.dtype)
+    return value - gamma * (rows.magnitude(scale, owner) + torch.finfo(scale.dtype).tiny)
 
 
 def minimiser(rows: Tensor, region: Box | LpBall, owner: Tensor) -> Tensor:
@@ -43,25 +45,34 @@ def _box_minimiser(rows: Tensor, box: Box, owner: Tensor) -> Tensor:
 
 
 def _ball_minimise(rows: Rows, ball: LpBall, owner: Tensor) -> Tensor:
-    """Through the dual of the ball's constraint; gradients by the envelope theorem, with the optimal step and multiplier held fixed.
+    """Through the dual of the ball's constraint; gradients by the envelope theorem, with the optimal step and force held fixed.
 
-    For any multiplier mu >= 0, min over the set >= min over the box of a @ x + mu (cost(x - center) - budget), where cost is
-    |.|_1 with budget eps (p = 1) or |.|_2^2 with budget eps^2 (p = 2). With d the box's minimiser, the right side is evaluated as
-    a @ (center + d) + mu (cost(d) - budget).
+    For any force f >= 0 on the boundary, min over the set >= min over the box of a @ x + f (cost(x - center) - budget), where cost is
+    |.|_1 with budget eps (p = 1) or |.|_2^2 / (2 eps) with budget eps / 2 (p = 2): the minimum falls by f for each unit of eps. With d
+    the box's minimiser, the right side is evaluated as a @ (center + d) + f (cost(d) - budget).
     """
     a = rows.dense().flatten(1)
     center = ball.center.flatten(1)[owner]
     eps = ball.eps[owner]
     with torch.no_grad():
-        step, multiplier = _BALL_STEP[ball.p](a, ball, owner)
-        cost, budget = (step.abs(), eps) if ball.p == 1 else (step * step, eps * eps)
-        slack = multiplier * (cost.sum(dim=1) - budget)
-        pull = multiplier[:, None] * (step.sign() if ball.p == 1 else 2 * step)
+        step, force = _BALL_STEP[ball.p](a, ball, owner)
+        slack, pull = _CONSTRAINT[ball.p](step, force, eps)
         clipped = a + pull  # zero where the step is free of the domain
     value = (a * (center.detach() + step)).sum(dim=1) + slack
-    # d value / d center: the multiplier's pull, not a, where the domain stops the coordinate.
+    # d value / d center: the force's pull, not a, where the domain stops the coordinate.
     moved = torch.where(step == 0, a.detach(), a.detach() - clipped)
-    return value + (moved * (center - center.detach())).sum(dim=1)
+    return value + (moved * (center - center.detach())).sum(dim=1) - force * (eps - eps.detach())
+
+
+def _constraint_l1(step: Tensor, force: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """f (cost - budget), and f times the derivative of the cost."""
+    return force * (step.abs().sum(dim=1) - eps), force[:, None] * step.sign()
+
+
+def _constraint_l2(step: Tensor, force: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+    """The same; relative to eps, whose square may underflow or overflow."""
+    share = step / torch.where(eps > 0, eps, 1)[:, None]
+    return force * (0.5 * eps) * ((share * share).sum(dim=1) - 1), force[:, None] * share
 
 
 def _ball_minimiser(rows: Tensor, ball: LpBall, owner: Tensor) -> Tensor:
@@ -71,9 +82,10 @@ def _ball_minimiser(rows: Tensor, ball: LpBall, owner: Tensor) -> Tensor:
 
 
 def _reach(ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
-    """How far each coordinate may go down and up before it leaves the domain (or the ball's bounding box)."""
-    box = ball.box
-    return (box.lower - ball.center).flatten(1)[owner], (box.upper - ball.center).flatten(1)[owner]
+    """How far each coordinate may go down and up before it leaves the domain; at most twice the radius, which none can."""
+    low, high = ((end - ball.center).flatten(1)[owner] for end in ball.domain)  # type: ignore[union-attr]
+    most = (2 * ball.eps).clamp(max=torch.finfo(ball.eps.dtype).max)[owner][:, None]
+    return torch.maximum(low, -most), torch.minimum(high, most)
 
 
 def _step_l1(a: Tensor, ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,15 +97,16 @@ def _step_l1(a: Tensor, ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
     sorted_room = room.gather(1, order)
     before = sorted_room.cumsum(dim=1) - sorted_room
     taken = torch.minimum(sorted_room, (eps - before).clamp(min=0))
-    step = torch.zeros_like(a).scatter(1, order, taken) * -a.sign()
-    # The multiplier is the gain per unit of the first coordinate that does not get all it could take.
-    unfilled = (taken < sorted_room).to(a.dtype)
-    gains = a.abs().gather(1, order) * unfilled
-    return step, gains.amax(dim=1)
+    # The force is the gain per unit of the first coordinate that does not get all it could take.
+    gains = a.abs().gather(1, order)
+    force = (gains * (taken < sorted_room)).amax(dim=1, keepdim=True)
+    # Sums may be rounded: only a step that is all or nothing on either side of the force minimises the dual's objective.
+    taken = torch.where(gains > force, sorted_room, torch.where(gains < force, 0, taken))
+    return torch.zeros_like(a).scatter(1, order, taken) * -a.sign(), force.squeeze(1)
 
 
 def _step_l2(a: Tensor, ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
-    """d(s) = clip(-s a) minimises the Lagrangian at mu = 1 / (2 s); |d(s)| grows with s, and bisection finds |d(s)| = eps."""
+    """d(s) = clip(-s a) minimises the dual's objective at force eps / s; |d(s)| grows with s, and bisection finds |d(s)| = eps."""
     down, up = _reach(ball, owner)
     eps, norm = ball.eps[owner], a.norm(dim=1)
     tiny = torch.finfo(a.dtype).tiny
@@ -101,26 +114,28 @@ def _step_l2(a: Tensor, ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
     def clipped(s: Tensor) -> Tensor:
         return torch.clamp(-s[:, None] * a, down, up)
 
-    low = eps / norm.clamp(min=tiny)  # |clip(-s a)| <= s |a| <= eps here
+    low = (eps / norm.clamp(min=tiny)).clamp(min=tiny)  # |clip(-s a)| <= s |a| <= eps here, unless s had to be raised to tiny
     # Beyond `high` every coordinate has reached its end: the ball's constraint is slack if that is still inside.
     smallest = torch.where(a != 0, a.abs(), torch.full_like(a, inf)).amin(dim=1)
     ends = torch.where(a > 0, down, torch.where(a < 0, up, torch.zeros_like(a)))
     slack = ends.norm(dim=1) <= eps
     reach = torch.maximum(-down, up).amax(dim=1)
-    high = torch.maximum(low, torch.where(torch.isfinite(smallest), reach / smallest.clamp(min=tiny), low)).clamp(max=1e30)
+    high = torch.maximum(low, torch.where(torch.isfinite(smallest), reach / smallest.clamp(min=tiny), low).clamp(max=1e30))
     for _ in range(_BISECTIONS):
-        middle = (low * high).sqrt()
+        middle = low.sqrt() * high.sqrt()
         inside = clipped(middle).norm(dim=1) <= eps
         low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
         if bool((high <= low * (1 + 1e-6)).all()):
             break
     free = slack | (norm <= tiny) | (eps == 0)
     step = torch.where(free[:, None], ends, clipped(low))
-    multiplier = torch.where(free, torch.zeros_like(eps), 0.5 / low.clamp(min=tiny))
-    return torch.where((eps == 0)[:, None], torch.zeros_like(step), step), multiplier
+    force = torch.where(free, torch.zeros_like(eps), eps / low)
+    return torch.where((eps == 0)[:, None], torch.zeros_like(step), step), force
 
 
+# Step and force, both (rows, ...), by p.
 _BALL_STEP: dict[float, Callable[[Tensor, LpBall, Tensor], tuple[Tensor, Tensor]]] = {1.0: _step_l1, 2.0: _step_l2}
+_CONSTRAINT: dict[float, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {1.0: _constraint_l1, 2.0: _constraint_l2}
 
 
 def _rule(region: Box | LpBall) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:

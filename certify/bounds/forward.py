@@ -12,10 +12,12 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from certify.bounds.concretize import minimise
-from certify.bounds.interval import Interval, largest_sum
+from certify.bounds.interval import Interval, largest_magnitude, largest_sum
 from certify.bounds.relaxed import AffineStep, NonlinearStep, Relaxed
+from certify.bounds.rounding import per_element, underflow
 from certify.graph import Node
 from certify.operators.rows import DenseRows
 
@@ -68,7 +70,8 @@ def _propagate(relaxed: Relaxed, node: Node, inputs: Sequence[Forms]) -> Forms:
         return lower, upper
     magnitudes = [_magnitude(relaxed, forms) for forms in inputs]
     gamma = relaxed.rounding.gamma(largest_sum(node, [(m, m) for m in magnitudes]), lower.dtype)
-    allowance = gamma * _SCALE[type(step)](step, magnitudes)
+    scale = _SCALE[type(step)](step, magnitudes)
+    allowance = gamma * (scale + per_element(underflow(magnitudes), scale))
     lower[:, -1] -= allowance
     upper[:, -1] += allowance
     return lower, upper
@@ -84,11 +87,11 @@ def _identity(relaxed: Relaxed) -> Forms:
 
 
 def _magnitude(relaxed: Relaxed, forms: Forms) -> Tensor:
-    """At least |coefficients| |x| + |constant| of both forms over the set: (batch, *shape)."""
-    l, u = relaxed.intervals[relaxed.program.graph.input]
-    size = torch.nn.functional.pad(torch.maximum(l.abs(), u.abs()).flatten(1), (0, 1), value=1.0)
-    both = torch.maximum(forms[0].abs(), forms[1].abs())
-    return (size[:, None] @ both.flatten(2)).reshape(both.shape[0], *both.shape[2:])
+    """At least |coefficients| |x| + |constant| of both forms over the set, and what their underflow needs: (batch, *shape)."""
+    size = largest_magnitude(*relaxed.intervals[relaxed.program.graph.input])
+    both = torch.maximum(forms[0].detach().abs(), forms[1].detach().abs())
+    total = (pad(size.flatten(1), (0, 1), value=1.0)[:, None] @ both.flatten(2)).reshape(both.shape[0], *both.shape[2:])
+    return total + per_element(underflow([size]), total)
 
 
 def _affine(step: AffineStep, inputs: Sequence[Forms]) -> Forms:

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from certify.bounds.rounding import Rounding
+from certify.bounds.rounding import Rounding, per_element, underflow
 from certify.graph import Node
 from certify.operators.base import Affine, Params
 
@@ -18,7 +18,7 @@ Interval = tuple[Tensor, Tensor]
 def affine_interval(
     rule: Affine, node: Node, params: Params, inputs: Sequence[Interval], rounding: Rounding
 ) -> tuple[Interval, Tensor | None]:
-    """Bounds of an affine node, exact where its inputs vary independently, and the scale |L| max|x| + |constant| (None unless needed)."""
+    """Bounds of an affine node, exact where its inputs vary independently, and their `affine_scale` (None unless needed)."""
     if rule.magnitude is None:
         lower = rule.value(*(l for l, _ in inputs), node=node, params=params)
         upper = rule.value(*(u for _, u in inputs), node=node, params=params)
@@ -34,12 +34,22 @@ def affine_interval(
 
 
 def affine_scale(rule: Affine, node: Node, params: Params, inputs: Sequence[Interval]) -> Tensor:
-    """|L| max|x| + |constant|: at least the sum of the absolute values of all terms of each element."""
+    """|L| max|x| + |constant|: at least the sum of the absolute values of all terms of each element, and what underflow needs.
+
+    Halving an end of an interval may underflow: every |x| counts as a normal number at least.
+    """
     magnitude = rule.magnitude or rule.linear
     with torch.no_grad():
-        scale = magnitude(*(torch.maximum(l.abs(), u.abs()) for l, u in inputs), node=node, params=params)
+        sizes = [largest_magnitude(l, u) for l, u in inputs]
+        scale = magnitude(*(size.clamp(min=torch.finfo(size.dtype).tiny) for size in sizes), node=node, params=params)
+        scale = scale + per_element(underflow(sizes), scale)
         constant = rule.constant(node, params)
         return scale if constant is None else scale + constant.abs().to(scale)
+
+
+def largest_magnitude(l: Tensor, u: Tensor) -> Tensor:
+    """max |x| over l <= x <= u, detached."""
+    return torch.maximum(l.detach().abs(), u.detach().abs())
 
 
 def largest_sum(node: Node, inputs: Sequence[Interval]) -> int:

@@ -50,9 +50,10 @@ class Maximum:
         slope = torch.where(width > 0, steep, torch.ones_like(steep))
         # Rounding: with the rounded slope s the line must pass v at l_j and u_j at u_j; the shift is raised by what it could miss.
         shift = torch.maximum(v - slope * l_j, u_j - slope * u_j)
-        unit = torch.finfo(shift.dtype).eps
+        unit, tiny = torch.finfo(shift.dtype).eps, torch.finfo(shift.dtype).tiny
+        size = (torch.maximum(l_j.abs(), u_j.abs()) + v.abs()).clamp(min=tiny)  # unit * tiny covers products that underflow
         touch = (slope == 1) & (v == l_j)
-        shift = torch.where(touch, torch.zeros_like(shift), shift + 4 * unit * (torch.maximum(l_j.abs(), u_j.abs()) + v.abs()))
+        shift = torch.where(touch, torch.zeros_like(shift), shift + 4 * unit * size)
         position = position.expand(*groups_l.shape)
         out = (l.shape[0], *node.shape)
         return MaximumRelaxation(
