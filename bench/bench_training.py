@@ -56,12 +56,12 @@ def plain(found: Task, method: str) -> Loss:
 
 
 def ours(found: Task, method: str) -> Loss:
-    """The certified loss by `certify.bounds`."""
+    """The certified loss by `certify.lower_bounds`."""
     model = certify.compile(found.module, found.x)
 
     def loss() -> Tensor:
         region = certify.LpBall(found.x, EPS, domain=(0.0, 1.0))
-        return certified_cross_entropy(certify.bounds(model, region, method, found.rows)[0])
+        return certified_cross_entropy(certify.lower_bounds(model, region, method, found.rows))
 
     return loss
 

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from certify.api import bounds, verify
+    from certify.api import bounds, lower_bounds, verify
     from certify.graph import Graph, GraphError
     from certify.io.datasets import load_data
     from certify.io.load import load
@@ -33,6 +33,7 @@ _HOME = {
     "load": "certify.io.load",
     "load_arch": "certify.io.weights",
     "load_data": "certify.io.datasets",
+    "lower_bounds": "certify.api",
     "read_vnnlib": "certify.io.vnnlib",
     "robust": "certify.specification",
     "verify": "certify.api",
@@ -51,6 +52,7 @@ __all__ = [
     "load",
     "load_arch",
     "load_data",
+    "lower_bounds",
     "read_vnnlib",
     "robust",
     "verify",

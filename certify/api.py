@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from certify.bounds.budget import DEFAULT_MEMORY
-from certify.bounds.compute import compute_bounds
+from certify.bounds.compute import compute_bounds, compute_lower_bounds
 from certify.bounds.rounding import NEAREST, Rounding
 from certify.graph import GraphError
 from certify.io.torch import compile, one_input, refuse_training_statistics
 from certify.model import Model
+from certify.operators.program import Program
 from certify.search.result import Result
 from certify.search.verify import verify as search
 from certify.sets import Box, LpBall
@@ -50,14 +51,40 @@ def bounds(
     Returns (batch, *output), or (batch, specs) with an objective: tensors, differentiable in weights and region (`alpha-crown`
     excepted), or arrays where the region was made from arrays. ValueError where shapes do not fit or a bound is NaN.
     """
-    box = region.box
-    engine = _as_model(model, box.lower)
-    program = engine.program(box.lower.dtype, box.lower.device)
-    rows = None if objective is None else torch.as_tensor(objective).to(box.lower)
-    lower, upper = compute_bounds(program, region.map(engine.to_input), method, rows, node=node, rounding=rounding, memory=memory)
+    engine, program, inputs = _prepare(model, region)
+    rows = None if objective is None else torch.as_tensor(objective)
+    lower, upper = compute_bounds(program, inputs, method, rows, node=node, rounding=rounding, memory=memory)
     if objective is None and node is None:
         lower, upper = engine.from_output(lower), engine.from_output(upper)
     return (lower.detach().cpu().numpy(), upper.detach().cpu().numpy()) if region.arrays else (lower, upper)
+
+
+def lower_bounds(
+    model: Model | nn.Module,
+    region: Box | LpBall,
+    method: str,
+    objective: Tensor | Array,
+    *,
+    node: str | None = None,
+    rounding: Rounding = NEAREST,
+    memory: int = DEFAULT_MEMORY,
+) -> Any:
+    """lower <= rows @ f(x) for every x of the set, (batch, specs): the first half of what `bounds` returns, for half of the cost.
+
+    What margins need, and so certified training. Arguments and errors are those of `bounds`.
+    """
+    _, program, inputs = _prepare(model, region)
+    rows = torch.as_tensor(objective)
+    lower = compute_lower_bounds(program, inputs, method, rows, node=node, rounding=rounding, memory=memory)
+    return lower.detach().cpu().numpy() if region.arrays else lower
+
+
+def _prepare(model: Model | nn.Module, region: Box | LpBall) -> tuple[Model, Program, Box | LpBall]:
+    """The model, its graph bound to tensors like the region's, and the region over the graph's input."""
+    region = region.simplest
+    like = region.box.lower
+    engine = _as_model(model, like)
+    return engine, engine.program(like.dtype, like.device), region.map(engine.to_input)
 
 
 def verify(

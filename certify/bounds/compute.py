@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
 
 import torch
 from torch import Tensor
@@ -43,14 +42,19 @@ class Objective:
 class Method:
     """How intermediate bounds are tightened, and how the rows of the objective are bounded on the relaxed network."""
 
-    tighten: Callable[[], Tighten]
+    tighten: Callable[[Region], Tighten | None]
+    """For one set; None where interval bounds stay as they are."""
     bound: Callable[[Relaxed, Mapping[str, Rows], Tensor], Tensor]
 
 
 def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor) -> Interval:
     """Keeps interval bounds, but for affine functions of a ball, which get their exact bounds."""
-    ball = relaxed.region.box is not relaxed.region
-    return tighten_backward(relaxed, node, mask) if ball and node.name in affine_frontier(relaxed) else relaxed.intervals[node.name]
+    return tighten_backward(relaxed, node, mask) if node.name in affine_frontier(relaxed) else relaxed.intervals[node.name]
+
+
+def _intervals(region: Region) -> Tighten | None:
+    """Interval bounds of affine functions of a box are exact already."""
+    return None if region.box is region else _first_affine
 
 
 def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) -> Tensor:
@@ -60,11 +64,11 @@ def _interval_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor) 
 
 
 METHODS: Mapping[str, Method] = {
-    "ibp": Method(lambda: _first_affine, _interval_bound),
-    "crown-ibp": Method(lambda: _first_affine, lower_bound),
-    "crown": Method(lambda: tighten_backward, lower_bound),
-    "forward": Method(ForwardForms, lower_bound),
-    "alpha-crown": Method(lambda: tighten_optimised, optimised_lower_bound),
+    "ibp": Method(_intervals, _interval_bound),
+    "crown-ibp": Method(_intervals, lower_bound),
+    "crown": Method(lambda region: tighten_backward, lower_bound),
+    "forward": Method(lambda region: ForwardForms(), lower_bound),
+    "alpha-crown": Method(lambda region: tighten_optimised, optimised_lower_bound),
 }
 
 
@@ -80,8 +84,8 @@ def relax(
     """Relaxes the network up to `target` (default: its output) over `region`, with the intermediate bounds of `method`."""
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
-    region = region.box if getattr(region, "p", None) == inf else region
-    relaxed = relax_network(program, region, target or program.graph.output, METHODS[method].tighten(), rounding, budget)
+    region = region.simplest
+    relaxed = relax_network(program, region, target or program.graph.output, METHODS[method].tighten(region), rounding, budget)
     refuse_nan(relaxed.intervals)
     return relaxed
 
@@ -130,6 +134,24 @@ def compute_bounds(
     return lower.reshape(shape), -negated.reshape(shape)
 
 
+def compute_lower_bounds(
+    program: Program,
+    region: Region,
+    method: str,
+    objective: Tensor,
+    *,
+    node: str | None = None,
+    rounding: Rounding = NEAREST,
+    memory: int = DEFAULT_MEMORY,
+) -> Tensor:
+    """The lower half of `compute_bounds` of an objective, (batch, specs), without the cost of the upper one."""
+    target = program.graph.node(node or program.graph.output)
+    relaxed = relax(program, region, method, target=target.name, rounding=rounding, budget=Budget(memory))
+    values, owner = objective_rows(objective, relaxed.batch, target, program)
+    lower = bound_rows(relaxed, Objective(owner, DenseRows(values)), method, target=target.name)
+    return lower.reshape(relaxed.batch, len(owner) // max(relaxed.batch, 1))
+
+
 def _unit_objective(relaxed: Relaxed, target: Node) -> tuple[Objective, tuple[int, ...]]:
     l, _ = relaxed.intervals[target.name]
     count = l[0].numel()
@@ -159,4 +181,4 @@ def objective_rows(objective: Tensor, batch: int, target: Node, program: Program
     return rows, torch.arange(batch, device=program.device).repeat_interleave(specs)
 
 
-__all__ = ["METHODS", "Method", "Objective", "bound_rows", "compute_bounds", "objective_rows", "relax"]
+__all__ = ["METHODS", "Method", "Objective", "bound_rows", "compute_bounds", "compute_lower_bounds", "objective_rows", "relax"]

@@ -7,7 +7,7 @@ propagation through the part already relaxed).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from certify.bounds.budget import Budget
-from certify.bounds.interval import Interval, affine_interval, largest_magnitude, largest_sum
-from certify.bounds.rounding import Allowance, Rounding, underflow
+from certify.bounds.interval import Interval, affine_interval, largest_sum
+from certify.bounds.rounding import Rounding
 from certify.graph import INPUT, Graph, GraphError, Node, Shape
 from certify.operators.base import Affine, Params
 from certify.operators.program import Program
@@ -47,13 +47,14 @@ class AffineStep:
     params: Params
     shapes: Sequence[Shape]
     constant: Tensor | None
-    allowance: Allowance | None
+    gamma: float
+    scale: Tensor | None
 
     def pull_back(self, rows: Rows, owner: Tensor) -> tuple[tuple[Rows, ...], Tensor | None]:
         shift = None if self.constant is None else rows.dot(self.constant)
-        if self.allowance is not None:
-            lost = self.allowance.of(rows, owner)
-            shift = -lost if shift is None else shift - lost
+        if self.scale is not None:
+            allowance = -self.gamma * rows.magnitude(self.scale, owner)
+            shift = allowance if shift is None else shift + allowance
         return rows.pull_back(self.rule, self.node, self.params, self.shapes), shift
 
     def push(self, inputs: Sequence[Tensor], rows: Tensor | None, owner: Tensor) -> Tensor:
@@ -65,18 +66,45 @@ class NonlinearStep:
     """A nonlinear node replaced by its lines."""
 
     relaxation: Relaxation
-    allowance: Allowance | None
+    gamma: float
+    scale: Tensor | None
 
     def pull_back(self, rows: Rows, owner: Tensor) -> tuple[tuple[Rows, ...], Tensor | None]:
         new, shift = self.relaxation.pull_back(rows, owner)
-        if self.allowance is not None:
-            shift = shift - self.allowance.of(rows, owner)
+        if self.scale is not None:
+            shift = shift - self.gamma * rows.magnitude(self.scale, owner)
         return (new,), shift
 
     def push(self, inputs: Sequence[Tensor], rows: Tensor | None, owner: Tensor) -> Tensor:
         if rows is None:
             raise RuntimeError("a nonlinear node is pushed without the rows that chose its lines")
         return self.relaxation.push(inputs[0], rows, owner)
+
+
+class OnDemand(Mapping[str, Step]):
+    """Steps by node, each made when it is first asked for: interval bounds draw no lines."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Callable[[], Step]] = {}
+        self._made: dict[str, Step] = {}
+
+    def plan(self, name: str, maker: Callable[[], Step]) -> None:
+        """Says how the step of a node is made."""
+        self._makers[name] = maker
+
+    def __getitem__(self, name: str) -> Step:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 @dataclass(frozen=True)
@@ -90,7 +118,7 @@ class Relaxed:
     order: tuple[Node, ...]
     readers: Mapping[str, Sequence[Node]]
     intervals: dict[str, Interval] = field(default_factory=dict)
-    steps: dict[str, Step] = field(default_factory=dict)
+    steps: OnDemand = field(default_factory=OnDemand)
 
     @property
     def batch(self) -> int:
@@ -102,8 +130,13 @@ Tighten = Callable[[Relaxed, Node, Tensor], Interval]
 """`(relaxed so far, node, mask of neurons) -> interval`, at least as tight as the one in `relaxed.intervals`."""
 
 
-def relax_network(program: Program, region: Region, target: str, tighten: Tighten, rounding: Rounding, budget: Budget) -> Relaxed:
-    """Relaxes all that `target` depends on over `region`, whose tensors are (batch, *graph.input_shape) in the program's dtype."""
+def relax_network(
+    program: Program, region: Region, target: str, tighten: Tighten | None, rounding: Rounding, budget: Budget
+) -> Relaxed:
+    """Relaxes all that `target` depends on over `region`, whose tensors are (batch, *graph.input_shape) in the program's dtype.
+
+    Without a strategy to `tighten` them, interval bounds stay as they are.
+    """
     graph = program.graph
     alive = graph.ancestors(target)
     readers = {name: [n for n in nodes if n.name in alive] for name, nodes in graph.consumers().items()}
@@ -118,10 +151,12 @@ def relax_network(program: Program, region: Region, target: str, tighten: Tighte
             relaxed.intervals[node.name] = (box.lower, box.upper)
         else:
             _relax_node(relaxed, node, [shapes[name] for name in node.inputs])
+        if tighten is None or budget.spent:
+            continue
         mask = None if node.name in exact else worth_tightening(relaxed, node)
         if node.name in frontier:
             mask = torch.ones_like(relaxed.intervals[node.name][0], dtype=torch.bool)
-        if mask is not None and not budget.spent:
+        if mask is not None:
             relaxed.intervals[node.name] = tighten(relaxed, node, mask)
     return relaxed
 
@@ -143,29 +178,25 @@ def affine_frontier(relaxed: Relaxed) -> set[str]:
 def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
     rule, params = OPS[node.op], relaxed.program.params(node)
     inputs = [relaxed.intervals[name] for name in node.inputs]
+    gamma = relaxed.rounding.gamma(largest_sum(node, inputs), relaxed.program.dtype)
     if isinstance(rule, Affine):
         interval, scale = affine_interval(rule, node, params, inputs, relaxed.rounding)
         constant = rule.constant(node, params)
         constant = None if constant is None else constant.to(interval[0])
-        relaxed.steps[node.name] = AffineStep(rule, node, params, shapes, constant, _allowance(relaxed, node, scale))
+        affine = AffineStep(rule, node, params, shapes, constant, gamma, scale)
+        relaxed.steps.plan(node.name, lambda: affine)
     else:
         l, u = inputs[0]
         _refuse_outside_domain(rule, node, params, l, u)
         interval = rule.interval(l, u, node, params)
-        relaxation = rule.relax(l, u, node, params)
-        scale = relaxation.scale(largest_magnitude(l, u)) if relaxed.rounding.active else None
-        relaxed.steps[node.name] = NonlinearStep(relaxation, _allowance(relaxed, node, scale))
+
+        def drawn() -> NonlinearStep:
+            relaxation = rule.relax(l, u, node, params)
+            scale = relaxation.scale(torch.maximum(l.abs(), u.abs())) if relaxed.rounding.active else None
+            return NonlinearStep(relaxation, gamma, scale)
+
+        relaxed.steps.plan(node.name, drawn)
     relaxed.intervals[node.name] = interval
-
-
-def _allowance(relaxed: Relaxed, node: Node, scale: Tensor | None) -> Allowance | None:
-    """What rows lose at the node, the rounding included with which they are added to what other readers of its inputs ask for."""
-    if scale is None:
-        return None
-    inputs = [relaxed.intervals[name] for name in node.inputs]
-    terms = largest_sum(node, inputs) + max(len(relaxed.readers[name]) for name in node.inputs)
-    least = underflow([largest_magnitude(l, u) for l, u in inputs])
-    return Allowance(relaxed.rounding.gamma(terms, relaxed.program.dtype), scale.detach(), least)
 
 
 def _refuse_outside_domain(rule: object, node: Node, params: Params, l: Tensor, u: Tensor) -> None:
@@ -210,7 +241,8 @@ def exact_intervals(graph: Graph) -> set[str]:
 def refuse_nan(intervals: Mapping[str, Interval]) -> None:
     """A ValueError naming the first node whose bounds are NaN."""
     for name, (l, u) in intervals.items():
-        if bool(torch.isnan(l).any() | torch.isnan(u).any()):
+        # The first test is the cheaper one, and all that is needed as a rule.
+        if not bool((l <= u).all()) and bool(torch.isnan(l).any() | torch.isnan(u).any()):
             raise ValueError(
                 f"the bounds of node {name} are NaN: its values overflow on this input set; use float64 or a smaller set"
             )

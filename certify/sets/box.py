@@ -21,6 +21,8 @@ def as_tensor(values: Any, like: Tensor | None = None) -> Tensor:
 
 def check_finite(name: str, tensor: Tensor) -> None:
     """A ValueError that counts the NaN and infinite entries, if there are any."""
+    if bool(torch.isfinite(tensor.sum())):  # one pass; where the sum overflows, the entries are looked at themselves
+        return
     bad = int((~torch.isfinite(tensor)).sum())
     if bad:
         raise ValueError(f"{name} has {bad} entries that are NaN or infinite; bounds need finite input sets")
@@ -45,8 +47,8 @@ class Box:
             raise ValueError(f"box: lower has shape {list(lower.shape)} and upper {list(upper.shape)}")
         check_finite("box: lower", lower)
         check_finite("box: upper", upper)
-        reversed_ = int((lower > upper).sum())
-        if reversed_:
+        if not bool((lower <= upper).all()):
+            reversed_ = int((lower > upper).sum())
             index = tuple(int(i) for i in (lower > upper).nonzero()[0])
             raise ValueError(
                 f"box: lower > upper in {reversed_} entries, first at {list(index)} ({lower[index]:g} > {upper[index]:g})"
@@ -58,6 +60,11 @@ class Box:
     @property
     def box(self) -> Box:
         """The smallest box that holds the set: itself."""
+        return self
+
+    @property
+    def simplest(self) -> Box:
+        """The same set in the form that is cheapest to work with: itself."""
         return self
 
     def map(self, function: Any) -> Box:

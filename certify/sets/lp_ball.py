@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -54,7 +55,7 @@ class LpBall:
         """eps, shaped (batch, 1, ..., 1) to broadcast against the centre."""
         return self.eps.reshape(-1, *(1,) * (self.center.ndim - 1))
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """The smallest box that holds the set, each end rounded outward."""
         low, high = self.domain  # type: ignore[misc]
@@ -62,8 +63,14 @@ class LpBall:
         up = torch.nextafter(self.center + self.radius, torch.full_like(self.center, inf))
         return Box(torch.maximum(low, down), torch.minimum(high, up))
 
+    @property
+    def simplest(self) -> Box | LpBall:
+        """The same set in the form that is cheapest to work with: a box where p is infinite."""
+        return self.box if self.p == inf else self
+
     def map(self, function: Any) -> LpBall:
         """The ball with `function` applied to its per-coordinate tensors (a reshape, a conversion, a selection of batch elements)."""
         low, high = self.domain  # type: ignore[misc]
-        radius = function(self.radius.expand_as(self.center))
-        return LpBall(function(self.center), radius.flatten(1)[:, 0], self.p, (function(low), function(high)))
+        center = function(self.center)
+        eps = self.eps.to(center) if center.shape[0] == self.eps.shape[0] else function(self.eps)
+        return LpBall(center, eps, self.p, (function(low), function(high)))

@@ -47,7 +47,7 @@ def certified(module: nn.Module, example: Tensor, ball: GrowingBall, kappa: Sche
 
     def criterion(images: Tensor, labels: Tensor, epoch: float) -> Tensor:
         region, rows = ball.around(images, epoch), margin_rows(labels, classes, images.dtype)
-        lower, _ = certify.bounds(model, region, method=method, objective=rows)
+        lower = certify.lower_bounds(model, region, method=method, objective=rows)
         return mixed_cross_entropy(module(images), labels, lower, kappa(epoch))
 
     return criterion
@@ -59,9 +59,9 @@ def crown_ibp(module: nn.Module, example: Tensor, ball: GrowingBall, kappa: Sche
 
     def criterion(images: Tensor, labels: Tensor, epoch: float) -> Tensor:
         region, rows, share = ball.around(images, epoch), margin_rows(labels, classes, images.dtype), beta(epoch)
-        lower, _ = certify.bounds(model, region, method="ibp", objective=rows)
+        lower = certify.lower_bounds(model, region, method="ibp", objective=rows)
         if share > 0.0:
-            lower = mix(certify.bounds(model, region, method="crown-ibp", objective=rows)[0], lower, share)
+            lower = mix(certify.lower_bounds(model, region, method="crown-ibp", objective=rows), lower, share)
         return mixed_cross_entropy(module(images), labels, lower, kappa(epoch))
 
     return criterion
@@ -74,7 +74,7 @@ def fused(module: nn.Module, example: Tensor, ball: GrowingBall, kappa: Schedule
     def criterion(images: Tensor, labels: Tensor, epoch: float) -> Tensor:
         region, rows, share = ball.around(images, epoch), margin_rows(labels, classes, images.dtype), kappa(epoch)
         row = fuse(rows, *certify.bounds(model, region, method="ibp", objective=rows))
-        lower, _ = certify.bounds(model, region, method=method, objective=row.row)
+        lower = certify.lower_bounds(model, region, method=method, objective=row.row)
         return share * cross_entropy(module(images), labels) + (1.0 - share) * row.loss(lower)
 
     return criterion
