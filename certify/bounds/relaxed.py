@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from certify.bounds.budget import Budget
-from certify.bounds.interval import Interval, affine_interval, largest_sum
-from certify.bounds.rounding import Rounding
+from certify.bounds.interval import Interval, affine_interval, largest_magnitude, largest_sum
+from certify.bounds.rounding import Allowance, Rounding, underflow
 from certify.graph import INPUT, Graph, GraphError, Node, Shape
 from certify.operators.base import Affine, Params
 from certify.operators.program import Program
@@ -47,14 +47,13 @@ class AffineStep:
     params: Params
     shapes: Sequence[Shape]
     constant: Tensor | None
-    gamma: float
-    scale: Tensor | None
+    allowance: Allowance | None
 
     def pull_back(self, rows: Rows, owner: Tensor) -> tuple[tuple[Rows, ...], Tensor | None]:
         shift = None if self.constant is None else rows.dot(self.constant)
-        if self.scale is not None:
-            allowance = -self.gamma * rows.magnitude(self.scale, owner)
-            shift = allowance if shift is None else shift + allowance
+        if self.allowance is not None:
+            lost = self.allowance.of(rows, owner)
+            shift = -lost if shift is None else shift - lost
         return rows.pull_back(self.rule, self.node, self.params, self.shapes), shift
 
     def push(self, inputs: Sequence[Tensor], rows: Tensor | None, owner: Tensor) -> Tensor:
@@ -66,13 +65,12 @@ class NonlinearStep:
     """A nonlinear node replaced by its lines."""
 
     relaxation: Relaxation
-    gamma: float
-    scale: Tensor | None
+    allowance: Allowance | None
 
     def pull_back(self, rows: Rows, owner: Tensor) -> tuple[tuple[Rows, ...], Tensor | None]:
         new, shift = self.relaxation.pull_back(rows, owner)
-        if self.scale is not None:
-            shift = shift - self.gamma * rows.magnitude(self.scale, owner)
+        if self.allowance is not None:
+            shift = shift - self.allowance.of(rows, owner)
         return (new,), shift
 
     def push(self, inputs: Sequence[Tensor], rows: Tensor | None, owner: Tensor) -> Tensor:
@@ -178,12 +176,11 @@ def affine_frontier(relaxed: Relaxed) -> set[str]:
 def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
     rule, params = OPS[node.op], relaxed.program.params(node)
     inputs = [relaxed.intervals[name] for name in node.inputs]
-    gamma = relaxed.rounding.gamma(largest_sum(node, inputs), relaxed.program.dtype)
     if isinstance(rule, Affine):
         interval, scale = affine_interval(rule, node, params, inputs, relaxed.rounding)
         constant = rule.constant(node, params)
         constant = None if constant is None else constant.to(interval[0])
-        affine = AffineStep(rule, node, params, shapes, constant, gamma, scale)
+        affine = AffineStep(rule, node, params, shapes, constant, _allowance(relaxed, node, scale))
         relaxed.steps.plan(node.name, lambda: affine)
     else:
         l, u = inputs[0]
@@ -192,11 +189,21 @@ def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
 
         def drawn() -> NonlinearStep:
             relaxation = rule.relax(l, u, node, params)
-            scale = relaxation.scale(torch.maximum(l.abs(), u.abs())) if relaxed.rounding.active else None
-            return NonlinearStep(relaxation, gamma, scale)
+            scale = relaxation.scale(largest_magnitude(l, u)) if relaxed.rounding.active else None
+            return NonlinearStep(relaxation, _allowance(relaxed, node, scale))
 
         relaxed.steps.plan(node.name, drawn)
     relaxed.intervals[node.name] = interval
+
+
+def _allowance(relaxed: Relaxed, node: Node, scale: Tensor | None) -> Allowance | None:
+    """What rows lose at the node, the rounding included with which they are added to what other readers of its inputs ask for."""
+    if scale is None:
+        return None
+    inputs = [relaxed.intervals[name] for name in node.inputs]
+    terms = largest_sum(node, inputs) + max(len(relaxed.readers[name]) for name in node.inputs)
+    least = underflow([largest_magnitude(l, u) for l, u in inputs])
+    return Allowance(relaxed.rounding.gamma(terms, relaxed.program.dtype), scale.detach(), least)
 
 
 def _refuse_outside_domain(rule: object, node: Node, params: Params, l: Tensor, u: Tensor) -> None:

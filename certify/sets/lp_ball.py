@@ -71,6 +71,5 @@ class LpBall:
     def map(self, function: Any) -> LpBall:
         """The ball with `function` applied to its per-coordinate tensors (a reshape, a conversion, a selection of batch elements)."""
         low, high = self.domain  # type: ignore[misc]
-        center = function(self.center)
-        eps = self.eps.to(center) if center.shape[0] == self.eps.shape[0] else function(self.eps)
-        return LpBall(center, eps, self.p, (function(low), function(high)))
+        radius = function(self.radius.expand_as(self.center))
+        return LpBall(function(self.center), radius.flatten(1)[:, 0], self.p, (function(low), function(high)))
