@@ -39,9 +39,8 @@ def relu_chord(l: Tensor, u: Tensor) -> Chord:
     matters for u < tiny. The slope 1 is always enough.
     """
     up, down = torch.relu(u), torch.relu(-l)
-    floor = torch.minimum(up, down / eps(l)).clamp(
-        max=tiny(l)
-    )  # the least number over eps is tiny: only down = 0 makes a difference
+    # The least positive number over eps is tiny, so this is min(up, tiny) unless down is zero.
+    floor = torch.minimum(up, down / eps(l)).clamp(max=tiny(l))
     outward = 1 + 4 * eps(l)
     width = (up + down).clamp(tiny(l), largest(l))
     slope = torch.where(l >= 0, 1.0, torch.maximum(up / width * outward, floor).clamp(max=1))
