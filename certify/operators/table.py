@@ -6,14 +6,10 @@ from collections.abc import Mapping
 
 from certify.operators.base import Affine, Elementwise
 from certify.operators.convolution import CONVOLUTIONS
+from certify.operators.elementwise import ELEMENTWISE
 from certify.operators.linear import WEIGHTED
 from certify.operators.maximum import REDUCE_MAX, Maximum
 from certify.operators.structure import STRUCTURE
-
-try:
-    from certify.operators.elementwise import ELEMENTWISE
-except ImportError:  # while the elementwise rows are being written
-    ELEMENTWISE: Mapping[str, Elementwise] = {}  # type: ignore[no-redef]
 
 Operator = Affine | Elementwise | Maximum
 

@@ -14,7 +14,7 @@ from certify.bounds.compute import METHODS, compute_bounds
 from certify.bounds.rounding import NEAREST, OUTWARD
 from certify.operators.program import Program
 from certify.sets import Box, LpBall
-from tests.networks import program, random_graph, seeds
+from tests.networks import mlp, program, random_graph, seeds
 
 BATCH = 2
 WIDTHS = st.sampled_from([0.0, 1e-9, 1e-3, 0.1, 1.0, 10.0, 1e3])
@@ -180,11 +180,17 @@ def test_outward_rounding_widens_interval_bounds_and_only_by_rounding(seed: int,
     assert (outer_u - outer_l <= (inner_u - inner_l) * (1 + 1e-9) + 1e-9 * (1 + inner_l.abs())).all()
 
 
-def test_overflow_is_an_error_and_never_a_bound() -> None:
-    net = program(random_graph(2), torch.float32)
+@pytest.mark.parametrize("method", METHODS)
+def test_overflow_is_an_error_or_an_infinite_bound_and_never_a_finite_one(method: str) -> None:
+    net = program(mlp(0, [2, 4, 4, 2]), torch.float32)
     x = torch.zeros(1, *net.graph.input_shape)
-    with pytest.raises(ValueError, match=r"NaN|not defined|infinite"):
-        compute_bounds(net, Box(x - 3e38, x + 3e38), "crown")
+    try:
+        lower, upper = compute_bounds(net, Box(x - 3e38, x + 3e38), method, rounding=OUTWARD)
+    except ValueError as error:
+        assert "NaN" in str(error) or "infinite" in str(error)
+    else:
+        assert (lower == -inf).all()
+        assert (upper == inf).all()
 
 
 def test_an_unknown_method_is_refused_with_the_list_of_methods() -> None:
