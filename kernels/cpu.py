@@ -126,7 +126,8 @@ def window_relax(  # type: ignore[no-untyped-def]
     for r in range(rows):
         b = owner[r]
         z0, y0, x0 = origin[r, 0], origin[r, 1], origin[r, 2]
-        first, last = max(0, -x0), min(w, width - x0)
+        first = min(w, max(0, -x0))  # the window may lie outside altogether, where a padding is wider than its kernel
+        last = max(first, min(w, width - x0))
         total = windows.dtype.type(0)
         zero = windows.dtype.type(0)
         for c in range(channels):

@@ -144,6 +144,8 @@ def relax_network(
     exact = exact_intervals(graph) if is_box else set()
     frontier = set() if is_box else affine_frontier(relaxed)
     for node in relaxed.order:
+        if not node.shape:
+            raise GraphError(f"{node}: bounds need at least one axis; keep one (keepdims, or a reshape to [1])")
         if node.op == INPUT:
             box = region.box
             relaxed.intervals[node.name] = (box.lower, box.upper)

@@ -216,7 +216,7 @@ class WindowRows:
     def plus_window(self, other: WindowRows) -> Rows:
         """The sum of two sets of windows that lie at a constant offset, as the two branches of a residual block do."""
         offset = self.origin - other.origin
-        if bool((offset != offset[:1]).any()):
+        if not len(offset) or bool((offset != offset[:1]).any()):
             return DenseRows(self.dense() + other.dense())
         start = torch.minimum(self.origin, other.origin)
         end = [
