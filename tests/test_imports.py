@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": ENGINE | FRONT | {"bounds", "search"},
     "training": ENGINE | FRONT | {"bounds", "api"},
     "poisoning": ENGINE | FRONT | {"bounds", "search"},
+    "report": {"smoothing", "poisoning"},
 }
 FORBIDDEN_LIBRARIES: dict[str, set[str]] = {"graph": {"torch", "onnx", "onnxruntime"}}
 KERNEL_LIBRARIES = {"numpy", "numba", "torch", "llvmlite", "certify", *sys.stdlib_module_names}
@@ -67,6 +68,11 @@ def test_the_graph_imports_neither_torch_nor_onnx(package: str) -> None:
     for path in modules(package):
         found = {name.split(".")[0] for name in imports(path)} & FORBIDDEN_LIBRARIES[package]
         assert not found, f"{path.relative_to(ROOT)} imports {sorted(found)}"
+
+
+def test_every_package_has_its_place_among_the_layers() -> None:
+    packages = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert packages - {"cli"} <= MAY_IMPORT.keys()
 
 
 def test_kernels_import_only_numpy_numba_and_torch() -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.compute import compute_bounds
+from certify.bounds.objective import margin_rows
 from certify.bounds.rounding import OUTWARD
 from certify.io.torch import compile
 from certify.kernels.votes_reference import UNPROVED
@@ -25,7 +26,7 @@ from certify.model import Model
 from certify.poisoning.torch_learner import TorchLearner
 from certify.poisoning.training import Ensemble
 from certify.poisoning.votes import Votes, plurality
-from certify.search.accuracy import Threat, margin_rows
+from certify.search.accuracy import Threat
 
 BATCH = 256
 """Inputs whose bounds are computed at a time."""

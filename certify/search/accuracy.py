@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from certify.bounds.compute import compute_bounds
+from certify.bounds.objective import margin_rows
 from certify.bounds.rounding import OUTWARD
 from certify.model import Model
 from certify.search.attack import pgd
@@ -53,14 +54,6 @@ class BatchOutcome:
     seconds: Mapping[str, float]
 
 
-def margin_rows(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Rows of y_label - y_c for every other class c, in the order of c: (batch, classes - 1, classes)."""
-    identity = torch.eye(classes, dtype=dtype, device=labels.device)
-    others = torch.arange(classes - 1, device=labels.device).expand(len(labels), -1)
-    others = others + (others >= labels[:, None])
-    return identity[labels][:, None] - identity[others]
-
-
 def evaluate(
     model: Model, x: Tensor, labels: Tensor, threat: Threat, methods: Sequence[str], *, batch: int = 64, seed: int = 0
 ) -> Iterator[BatchOutcome]:
@@ -68,6 +61,8 @@ def evaluate(
 
     The attack runs on what is classified correctly, and each method on what the attack left standing.
     """
+    if not len(x):
+        raise ValueError("there are no inputs to evaluate")
     classes = model(x[:1]).shape[-1]
     if classes < 2 or not bool(((labels >= 0) & (labels < classes)).all()):
         raise ValueError(f"{model.name} has {classes} outputs, and the labels go from {int(labels.min())} to {int(labels.max())}")

@@ -9,12 +9,12 @@ The pieces serve a loop of one's own as well: `certified_cross_entropy(lower)` w
 objective=margin_rows(y, classes))`. BatchNorm must be in eval mode while bounds are computed: they are of the network as it will run.
 """
 
+from certify.bounds.objective import margin_rows
 from certify.training.criteria import GrowingBall, certified, clean, crown_ibp, fused
 from certify.training.fusion import FusedRow, fuse
 from certify.training.initialisation import ibp_initialise
 from certify.training.loop import Plan, fit
 from certify.training.losses import certified_cross_entropy, mix, mixed_cross_entropy
-from certify.training.objective import margin_rows
 from certify.training.schedules import Linear, Smoothed
 
 __all__ = [

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import certify
+from certify.bounds.objective import margin_rows
 from certify.model import Model
 from certify.sets import LpBall
 from certify.training.fusion import fuse
 from certify.training.losses import mix, mixed_cross_entropy
-from certify.training.objective import margin_rows
 
 Schedule = Callable[[float], float]
 Criterion = Callable[[Tensor, Tensor, float], Tensor]
