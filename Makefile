@@ -25,6 +25,7 @@ lint: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest bench -o python_files='*.py' --benchmark-only $(PYTEST_ARGS)
+	$(BIN)/python -m bench.table
 
 clean:
 	rm -rf $(VENV)

@@ -69,7 +69,12 @@ def theirs(case: Case) -> Prepare:
     """The same as `ours` by auto_LiRPA 0.3, its module built beforehand."""
     lower, upper = boxes(case)
     peer = Peer(case.workload.module(), lower)
-    return lambda: lambda: peer.bounds(lower, upper, THEIR_NAMES[case.method])
+
+    @torch.no_grad()  # the peer's copies of frozen parameters are not frozen
+    def call() -> tuple[Tensor, Tensor]:
+        return peer.bounds(lower, upper, THEIR_NAMES[case.method])
+
+    return lambda: call
 
 
 def their_alpha(case: Case) -> Prepare:
@@ -104,7 +109,7 @@ OPTIMISATIONS = tuple(Case(workload, workload.batches[0], "alpha-crown") for wor
 @cache
 def mean_lower_bound(case: Case, engine: str) -> tuple[float, float]:
     """The mean of the lower bounds, and of their absolute values."""
-    lower, _ = engines(case)[engine](case)()()
+    lower = engines(case)[engine](case)()()[0].detach()
     return float(lower.mean()), float(lower.abs().mean())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -44,9 +43,3 @@ def python_time(*arguments: str) -> float:
     start = perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
     return perf_counter() - start
-
-
-def threads_used() -> float:
-    """Seconds of processor time of this process so far."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
