@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from certify.bounds.compute import METHODS, compute_bounds
+from certify.bounds.compute import METHODS, Objective, bound_rows, compute_bounds, relax
 from certify.bounds.rounding import NEAREST, OUTWARD
 from certify.operators.program import Program
+from certify.operators.rows import DenseRows
 from certify.sets import Box, LpBall
 from tests.networks import mlp, program, random_graph, seeds
 
@@ -142,7 +144,12 @@ def test_the_methods_are_ordered_by_tightness(seed: int, width: float) -> None:
     ibp, crown, alpha = (compute_bounds(net, region, method)[0] for method in ("ibp", "crown", "alpha-crown"))
     slack = 1e-9 * (1 + ibp.abs())
     assert (crown >= ibp - slack).all()
-    assert (alpha >= crown - slack).all()
+    assert (alpha >= ibp - slack).all()
+    # On the same intermediate bounds; tighter ones may flip a default slope, so that alpha-crown is not above crown in every case.
+    relaxed = relax(net, region, "alpha-crown")
+    objective = Objective(torch.arange(BATCH), DenseRows(torch.ones(BATCH, 1, 3, dtype=torch.float64)))
+    plain, optimised = (bound_rows(relaxed, objective, method) for method in ("crown", "alpha-crown"))
+    assert (optimised >= plain - 1e-9 * (1 + plain.abs())).all()
 
 
 @settings(max_examples=12)
@@ -187,10 +194,10 @@ def test_overflow_is_an_error_or_an_infinite_bound_and_never_a_finite_one(method
     try:
         lower, upper = compute_bounds(net, Box(x - 3e38, x + 3e38), method, rounding=OUTWARD)
     except ValueError as error:
-        assert "NaN" in str(error) or "infinite" in str(error)
+        message = str(error)
     else:
-        assert (lower == -inf).all()
-        assert (upper == inf).all()
+        message = "infinite" if (lower == -inf).all() and (upper == inf).all() else "finite"
+    assert re.search("NaN|infinite", message)
 
 
 def test_an_unknown_method_is_refused_with_the_list_of_methods() -> None:
