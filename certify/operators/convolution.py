@@ -66,7 +66,7 @@ def spread(
         units = torch.eye(cells, dtype=rows.dtype, device=rows.device).reshape(-1, *rows.shape[1:])
         matrix = _CONV_TRANSPOSE[2](units, weight, None, stride, padding, output_padding, groups, dilation)
         return (rows.flatten(1) @ matrix.flatten(1)).reshape(len(rows), *matrix.shape[1:])
-    patches = weight.flatten(1).t() @ rows.flatten(2)
+    patches = weight.flatten(1).t().expand(len(rows), -1, -1) @ rows.flatten(2)  # expanded: else all rows would be transposed
     return F.fold(patches, tuple(size), tuple(weight.shape[2:]), tuple(dilation), tuple(padding), tuple(stride))
 
 

@@ -44,7 +44,7 @@ class LpBall:
         eps = eps.expand(center.shape[0]) if eps.ndim else eps.repeat(center.shape[0])
         low, high = (-inf, inf) if self.domain is None else self.domain
         low, high = (as_tensor(v, like=center).expand_as(center) for v in (low, high))
-        if bool((center < low).any() | (center > high).any() | torch.isnan(low).any() | torch.isnan(high).any()):
+        if not bool(((low <= center) & (center <= high)).all()):
             raise ValueError("LpBall: the centre does not lie in the domain; check the scaling of the data")
         object.__setattr__(self, "arrays", isinstance(self.center, np.ndarray))
         for name, value in (("center", center), ("eps", eps), ("p", p), ("domain", (low, high))):

@@ -40,7 +40,7 @@ def relu_chord(l: Tensor, u: Tensor) -> Chord:
     """
     up, down = torch.relu(u), torch.relu(-l)
     # The least positive number over eps is tiny, so this is min(up, tiny) unless down is zero.
-    floor = torch.minimum(up, down / eps(l)).clamp(max=tiny(l))
+    floor = torch.minimum(up.detach(), down.detach() / eps(l)).clamp(max=tiny(l))
     outward = 1 + 4 * eps(l)
     width = (up + down).clamp(tiny(l), largest(l))
     slope = torch.where(l >= 0, 1.0, torch.maximum(up / width * outward, floor).clamp(max=1))
