@@ -120,26 +120,28 @@ def advantage(case: Case) -> float:
     return (mine - peer) / size
 
 
-def _row(benchmark: Any, case: Case, engine: str, rounds: int) -> None:
+def _row(benchmark: Any, case: Case, engine: str, rounds: int, behind: float) -> None:
     if engine not in engines(case):
         pytest.skip("auto_LiRPA is not installed: pip install --no-deps auto_LiRPA==0.3 appdirs")
     prepare = engines(case)[engine](case)
     prepare()()
     benchmark.pedantic(lambda call: call(), setup=lambda: ((prepare(),), {}), rounds=rounds)
     if engine == "certify" and "auto_LiRPA" in engines(case):
-        assert advantage(case) >= -1e-3, "a faster but looser bound is not a faster bound"
+        benchmark.extra_info["relative gain of the lower bounds"] = gain = advantage(case)
+        assert gain >= -behind, "a faster but looser bound is not a faster bound"
 
 
 @pytest.mark.parametrize("engine", PLAIN)
 @pytest.mark.parametrize("case", PASSES, ids=str)
 def test_one_pass(benchmark: Any, case: Case, engine: str) -> None:
-    _row(benchmark, case, engine, rounds=7)
+    _row(benchmark, case, engine, rounds=7, behind=1e-3)
 
 
 @pytest.mark.parametrize("engine", OPTIMISED)
 @pytest.mark.parametrize("case", OPTIMISATIONS, ids=str)
 def test_optimised_lines(benchmark: Any, case: Case, engine: str) -> None:
-    _row(benchmark, case, engine, rounds=1)
+    # The peer optimises the lines of all layers jointly, we those of each neuron before its own bound: close, but not the same optimum.
+    _row(benchmark, case, engine, rounds=1, behind=0.02)
 
 
 _RESNET = f"""
