@@ -43,6 +43,25 @@ def relax(
     return dispatch.relax(*inputs)
 
 
+class _Halves(torch.autograd.Function):
+    """Gradients (c, r) of centre and radius become (c - r) / 2 of the lower end and (c + r) / 2 of the upper one: halves again."""
+
+    @staticmethod
+    def forward(ctx: Any, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        return dispatch.halves(lower, upper)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        of_center, of_radius = grads
+        of_upper, of_lower = dispatch.halves(of_radius, of_center)
+        return of_lower, of_upper
+
+
+def halves(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """`dispatch.halves`, differentiable."""
+    return _Halves.apply(lower, upper) if _needs_grad(lower, upper) else dispatch.halves(lower, upper)
+
+
 class _Minimise(torch.autograd.Function):
     """The derivative in the rows is the point where the minimum is attained (envelope theorem)."""
 

@@ -85,6 +85,16 @@ def relax_gradients(  # type: ignore[no-untyped-def]
             shift[i] += s * negative
 
 
+@njit(cache=True, nogil=True, error_model="numpy")  # no reassociation: lower + upper may overflow, their halves do not
+def halves(lower, upper, center, radius):  # type: ignore[no-untyped-def]
+    """See `reference.halves`; one axis."""
+    half = lower.dtype.type(0.5)
+    for i in range(lower.shape[0]):
+        a, b = half * lower[i], half * upper[i]
+        center[i] = b + a
+        radius[i] = b - a
+
+
 @_kernel
 def minimise(rows, owner, out, lower, upper):  # type: ignore[no-untyped-def]
     """See `reference.minimise`."""

@@ -118,6 +118,16 @@ def relax_gradients(
     return tuple(grads)
 
 
+def halves(lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+    """`reference.halves`: centre and radius of intervals of any shape."""
+    if lower.device.type != "cpu":
+        return lower / 2 + upper / 2, upper / 2 - lower / 2
+    center, radius = (torch.empty_like(lower, memory_format=torch.contiguous_format) for _ in range(2))
+    arrays = [array.reshape(-1) for array in (*_numpy(lower, upper), center.numpy(), radius.numpy())]
+    _by_rows(cpu.halves, lower.numel(), lower.numel(), tuple(arrays), ())
+    return center, radius
+
+
 def minimise(rows: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
     """`reference.minimise`: rows (R, n), box ends (owners, n); returns (R,)."""
     if rows.device.type != "cpu":

@@ -76,6 +76,11 @@ def relax_gradients(
     return grad_rows, *lines  # type: ignore[return-value]
 
 
+def halves(lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Centre and radius of intervals, without overflow; its own transpose but for order: see `autograd.halves`."""
+    return lower / 2 + upper / 2, upper / 2 - lower / 2
+
+
 def minimise(rows: Array, lower: Array, upper: Array, owner: Index) -> Array:
     """min over lower <= x <= upper of rows @ x: a positive coefficient takes the lower end, a negative one the upper end."""
     return (np.maximum(rows, 0) * lower[owner] + np.minimum(rows, 0) * upper[owner]).sum(axis=1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from certify.bounds.rounding import Rounding, per_element, underflow
 from certify.graph import Node
+from certify.kernels import autograd as kernels
 from certify.operators.base import Affine, Params
 
 Interval = tuple[Tensor, Tensor]
@@ -23,8 +24,9 @@ def affine_interval(
         lower = rule.value(*(l for l, _ in inputs), node=node, params=params)
         upper = rule.value(*(u for _, u in inputs), node=node, params=params)
     else:
-        center = rule.value(*(l / 2 + u / 2 for l, u in inputs), node=node, params=params)
-        radius = rule.magnitude(*(u / 2 - l / 2 for l, u in inputs), node=node, params=params)
+        centers, radii = zip(*(kernels.halves(l, u) for l, u in inputs), strict=True)
+        center = rule.value(*centers, node=node, params=params)
+        radius = rule.magnitude(*radii, node=node, params=params)
         lower, upper = center - radius, center + radius
     if not rounding.active:
         return (lower, upper), None

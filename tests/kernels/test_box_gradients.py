@@ -47,3 +47,19 @@ def test_gradients_of_a_relaxation_equal_their_definition_in_every_block_of_colu
     expected = reference.relax_gradients(*(x.numpy() for x in inputs))
     for found, wanted in zip(dispatch.relax_gradients(*inputs), expected, strict=True):
         np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-5, atol=1e-5)
+
+
+@given(seed=st.integers(0, 99), shape=st.lists(st.integers(1, 5), min_size=1, max_size=3))
+def test_the_gradient_of_centre_and_radius_is_their_finite_difference(seed, shape):
+    generator = torch.Generator().manual_seed(seed)
+    ends = tuple(torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2))
+    assert gradcheck(autograd.halves, ends)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_centre_and_radius_equal_their_definition_at_every_scale(dtype):
+    info = torch.finfo(dtype)
+    ends = torch.tensor([0.0, -0.0, info.tiny, -info.tiny * info.eps, 1.0, -3.5, info.max, -info.max], dtype=dtype)
+    lower, upper = (end.t() for end in torch.meshgrid(ends, ends, indexing="ij"))
+    for found, wanted in zip(dispatch.halves(lower, upper), reference.halves(lower.numpy(), upper.numpy()), strict=True):
+        assert (found == torch.from_numpy(wanted)).all()
