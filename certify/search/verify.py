@@ -3,65 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from certify.bounds.compute import METHODS
 from certify.graph import GraphError
-from certify.io.witness import Question, Witness
+from certify.io.witness import Question
 from certify.model import Model
 from certify.search.attack import find_witness
 from certify.search.descent import Effort
-from certify.search.problem import Table, tabulate
+from certify.search.problem import tabulate
 from certify.search.proving import lower_bounds
 from certify.search.result import Result, Verdict
-from certify.specification import Specification
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is to be decided, and with what."""
-
-    model: Model
-    spec: Specification
-    table: Table
-    deadline: float
-    device: torch.device | str
-    seed: int
-
-    def remaining(self) -> float:
-        """Seconds left."""
-        return self.deadline - time.monotonic()
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What is known: clauses still open, the margin proved of each (clauses,), a witness, and the log."""
-
-    open: NDArray[np.bool_]
-    margin: NDArray[np.float64]
-    witness: Witness | None = None
-    log: tuple[str, ...] = ()
-    seconds: tuple[tuple[str, float], ...] = ()
-
-    @property
-    def decided(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.witness is not None or not self.open.any()
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One thing to try on the open clauses."""
-
-    name: str
-    run: Callable[[Problem, Progress], Progress]
+from certify.search.stage import Problem, Progress, Stage, count
 
 
 def _attack(problem: Problem, progress: Progress, *, effort: Effort, share: float, most: int = 1 << 30) -> Progress:
@@ -78,7 +37,7 @@ def _attack(problem: Problem, progress: Progress, *, effort: Effort, share: floa
         device=problem.device,
     )
     outcome = "no witness found" if witness is None else "found a witness, replayed in the original model"
-    line = f"attack ({effort.steps} steps, {effort.restarts} restarts) on {_count(len(clauses))}: {outcome}"
+    line = f"attack ({effort.steps} steps, {effort.restarts} restarts) on {count(len(clauses))}: {outcome}"
     return replace(progress, witness=witness, log=(*progress.log, line))
 
 
@@ -97,7 +56,7 @@ def _bound(problem: Problem, progress: Progress, *, method: str) -> Progress:
     margin = progress.margin.copy()
     # Rounded down, so that the figure is as safe as the verdict.
     np.maximum.at(margin, table.clause[atoms], np.nextafter(lower - table.rhs[atoms], -inf))
-    line = f"{method} on {_count(before)}: {before - int(open_.sum())} excluded, least margin {margin[progress.open].min():.6g}"
+    line = f"{method} on {count(before)}: {before - int(open_.sum())} excluded, least margin {margin[progress.open].min():.6g}"
     return replace(progress, open=open_, margin=margin, log=(*progress.log, line))
 
 
@@ -146,7 +105,7 @@ def _start(problem: Problem) -> tuple[Progress, tuple[str, ...]]:
     nonempty = spec.nonempty()
     notes, empty = spec.notes, int((~nonempty).sum())
     if empty:
-        notes = (*notes, f"{empty} of {_count(len(nonempty))} have an empty input set (a lower bound above its upper bound)")
+        notes = (*notes, f"{empty} of {count(len(nonempty))} have an empty input set (a lower bound above its upper bound)")
     regions = np.unique([clause.region for clause, some in zip(spec.clauses, nonempty, strict=True) if some]).astype(np.intp)
     barren = int((~spec.inputs.attackable()[regions]).sum())
     if barren:
@@ -182,7 +141,3 @@ def _conclude(problem: Problem, progress: Progress, finished: bool, notes: tuple
         "atoms": len(problem.table.rhs),
     }
     return Result(verdict, progress.witness, least if np.isfinite(least) else None, "\n".join(progress.log), stats, notes)
-
-
-def _count(clauses: int) -> str:
-    return f"{clauses} clause{'s' if clauses != 1 else ''}"
