@@ -16,6 +16,7 @@ from torch import Tensor
 from certify.io.witness import Witness, replay
 from certify.model import Model
 from certify.search.descent import Effort, Loss, descend
+from certify.search.stage import Problem, Progress, count
 from certify.sets import Box, LpBall
 from certify.specification import Specification
 
@@ -34,6 +35,26 @@ def pgd(
         return value, value
 
     return descend(model, region, least_margin, Effort(steps, restarts), seed=seed, deadline=deadline)[0]
+
+
+def attack(
+    problem: Problem, progress: Progress, *, steps: int, restarts: int, share: float, draws: int = 1, most: int = 1 << 30
+) -> Progress:
+    """A stage: looks for a witness of the open clauses (at most so many, spread evenly) for a share of the time left."""
+    open_ = np.flatnonzero(progress.open)
+    clauses = open_[:: -(-len(open_) // most)]
+    witness = find_witness(
+        problem.model,
+        problem.spec,
+        clauses,
+        Effort(steps, restarts, draws),
+        seed=problem.seed,
+        deadline=time.monotonic() + share * problem.remaining(),
+        device=problem.device,
+    )
+    outcome = "no witness found" if witness is None else "found a witness, replayed in the original model"
+    line = f"attack ({steps} steps, {restarts} restarts) on {count(len(clauses))}: {outcome}"
+    return replace(progress, witness=witness).noted(line)
 
 
 def find_witness(

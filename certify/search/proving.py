@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from math import inf, prod
 
 import numpy as np
@@ -13,13 +14,34 @@ from certify.bounds.budget import Budget
 from certify.bounds.compute import Objective, bound_rows, relax
 from certify.bounds.relaxed import Relaxed
 from certify.bounds.rounding import OUTWARD
+from certify.graph import GraphError
 from certify.model import Model
 from certify.operators.rows import DenseRows
 from certify.search.problem import Table
+from certify.search.stage import Problem, Progress, count
 from certify.specification import Specification
 
 _CHUNK_ELEMENTS = 1 << 22  # node values of all boxes of one chunk
 _MAX_BOXES = 4096
+
+
+def exclude(problem: Problem, progress: Progress, *, method: str) -> Progress:
+    """A stage: excludes clauses one of whose atoms is bounded away from its right-hand side."""
+    table = problem.table
+    atoms = table.of_clauses(progress.open)
+    before = int(progress.open.sum())
+    try:
+        lower = lower_bounds(problem.model, problem.spec, table, atoms, method, deadline=problem.deadline, device=problem.device)
+    except GraphError as error:
+        return progress.noted(f"{method}: gives no bounds here: {error}")
+    excluded = (lower > table.rhs[atoms]) | (table.strict[atoms] & (lower >= table.rhs[atoms]))
+    open_ = progress.open.copy()
+    open_[table.clause[atoms[excluded]]] = False
+    margin = progress.margin.copy()
+    # Rounded down, so that the figure is as safe as the verdict.
+    np.maximum.at(margin, table.clause[atoms], np.nextafter(lower - table.rhs[atoms], -inf))
+    line = f"{method} on {count(before)}: {before - int(open_.sum())} excluded, least margin {margin[progress.open].min():.6g}"
+    return replace(progress, open=open_, margin=margin).noted(line)
 
 
 def lower_bounds(
