@@ -98,21 +98,22 @@ def _bound_chunk(
     region = spec.inputs.region(regions).map(lambda t: t.reshape(-1, *graph.input_shape).to(device))
     relaxed = relax(model.program(torch.float64, device), region, method, rounding=OUTWARD, budget=budget)
     owner = torch.from_numpy(np.searchsorted(regions, table.region[atoms])).to(device)
-    outputs = _coefficients(table.directions.outputs, table.direction[atoms], graph.output_shape, device)
+    outputs = coefficients(table.directions.outputs, table.direction[atoms], graph.output_shape, device)
     assert outputs is not None
-    inputs = _coefficients(table.directions.inputs, table.direction[atoms], graph.input_shape, device)
+    inputs = coefficients(table.directions.inputs, table.direction[atoms], graph.input_shape, device)
     with torch.no_grad():
         bounds = bound_rows(relaxed, Objective(owner, outputs, inputs), method).cpu().numpy()
-    return bounds - _slack(relaxed, table, atoms, owner)
+    return bounds - lost_digits(relaxed, table, atoms, owner)
 
 
-def _coefficients(
+def coefficients(
     matrix: NDArray[np.float64] | None, direction: NDArray[np.intp], shape: tuple[int, ...], device: torch.device | str
 ) -> DenseRows | None:
+    """Some directions of a table as rows over a node of that shape; None where there is no matrix."""
     return None if matrix is None else DenseRows(torch.from_numpy(matrix[direction]).reshape(-1, *shape).to(device))
 
 
-def _slack(relaxed: Relaxed, table: Table, atoms: NDArray[np.intp], owner: torch.Tensor) -> NDArray[np.float64]:
+def lost_digits(relaxed: Relaxed, table: Table, atoms: NDArray[np.intp], owner: torch.Tensor) -> NDArray[np.float64]:
     """What coefficients that are no float64 may take away: slack @ |value|, rounded up."""
     total = np.zeros(len(atoms))
     graph = relaxed.program.graph
