@@ -129,11 +129,18 @@ Tighten = Callable[[Relaxed, Node, Tensor], Interval]
 
 
 def relax_network(
-    program: Program, region: Region, target: str, tighten: Tighten | None, rounding: Rounding, budget: Budget
+    program: Program,
+    region: Region,
+    target: str,
+    tighten: Tighten | None,
+    rounding: Rounding,
+    budget: Budget,
+    known: Mapping[str, Interval] | None = None,
 ) -> Relaxed:
     """Relaxes all that `target` depends on over `region`, whose tensors are (batch, *graph.input_shape) in the program's dtype.
 
-    Without a strategy to `tighten` them, interval bounds stay as they are.
+    Without a strategy to `tighten` them, interval bounds stay as they are. `known` are intervals of some nodes, (batch, *shape), that
+    may be assumed: of a part of the region where neurons lie on one side of a split.
     """
     graph = program.graph
     alive = graph.ancestors(target)
@@ -151,6 +158,8 @@ def relax_network(
             relaxed.intervals[node.name] = (box.lower, box.upper)
         else:
             _relax_node(relaxed, node, [shapes[name] for name in node.inputs])
+        if known and node.name in known:
+            relaxed.intervals[node.name] = _intersection(relaxed.intervals[node.name], known[node.name])
         if tighten is None or budget.spent:
             continue
         mask = None if node.name in exact else worth_tightening(relaxed, node)
@@ -159,6 +168,13 @@ def relax_network(
         if mask is not None:
             relaxed.intervals[node.name] = tighten(relaxed, node, mask)
     return relaxed
+
+
+def _intersection(first: Interval, second: Interval) -> Interval:
+    """The points of both; where there are none, which holds of no point either, the first."""
+    lower, upper = torch.maximum(first[0], second[0]), torch.minimum(first[1], second[1])
+    empty = lower > upper
+    return torch.where(empty, first[0], lower), torch.where(empty, first[1], upper)
 
 
 def affine_frontier(relaxed: Relaxed) -> set[str]:

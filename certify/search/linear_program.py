@@ -63,8 +63,10 @@ def least_violation(program: LinearProgram, deadline: float = inf) -> Solution |
     spread = np.maximum(np.abs(rows).sum(axis=1), np.abs(shift) * 1e-6)
     spread[spread == 0] = 1.0
     remaining = deadline - time.monotonic()
-    if not (np.isfinite(rows).all() and np.isfinite(shift).all()) or remaining <= 0 or not len(rows):
+    if not (np.isfinite(rows).all() and np.isfinite(shift).all()) or remaining <= 0:
         return None
+    if not len(rows):
+        return Solution(-inf, middle, np.zeros(0))
     solved = linprog(
         np.append(np.zeros(len(varying)), 1.0),
         np.column_stack([rows / spread[:, None], -np.ones(len(rows))]),
