@@ -12,7 +12,7 @@ their lines in place of the function: what is closed is closed, only the convers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -130,7 +130,7 @@ def _atom_constraints(relaxed: Relaxed, table: Table, domains: Sequence[Domain])
     d = np.repeat(np.arange(len(domains)), [len(domain.atoms) for domain in domains])
     place = np.concatenate([len(domain.splits) + np.arange(len(domain.atoms)) for domain in domains])
     graph, device = relaxed.program.graph, relaxed.program.device
-    owner = torch.tensor([domains[i].owner for i in d], device=device)
+    owner = torch.tensor([domains[i].owner for i in d.tolist()], device=device)
     shapes = {
         graph.output: (table.directions.outputs, graph.output_shape),
         graph.input: (table.directions.inputs, graph.input_shape),
@@ -142,7 +142,7 @@ def _atom_constraints(relaxed: Relaxed, table: Table, domains: Sequence[Domain])
     return rows, np.where(slack > 0, np.nextafter(shift - slack, -inf), shift), d, place
 
 
-def _pulled(relaxed: Relaxed, start: dict[str, Rows], owner: Tensor, offset: Array) -> tuple[Array, Array]:
+def _pulled(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor, offset: Array) -> tuple[Array, Array]:
     """Rows and shifts with start @ nodes + offset >= rows @ x + shifts on each owner's domain, in real arithmetic."""
     with torch.no_grad():
         rows, constant = pull_to_input(relaxed, start, owner, relaxed.steps)
