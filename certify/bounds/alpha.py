@@ -8,9 +8,10 @@ lines: min(A_i, 0)). One pass back and one forward an iteration; every iterate i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -43,6 +44,43 @@ _MOST_PAIRS = 1 << 27
 """Pairs of a row and a neuron behind it up to which neurons inside are optimised; beyond, CROWN's bounds of them have to do."""
 
 
+Parameters = Mapping[tuple[str, str], Tensor]
+"""By (node, "lower" or "upper"): the parameters t of all rows' lines, (rows, elements of the node)."""
+
+
+class Inequality(Protocol):
+    """Inequalities a @ z <= h between nodes that hold on the points that matter, some for each row, and their multipliers m >= 0.
+
+    min over the set of (row + m a) @ z - m h bounds row @ z from below on those points. Its derivative in m is a @ z - h at the
+    minimiser, by the same theorem.
+    """
+
+    def start(self, count: int) -> tuple[Mapping[str, Rows], Tensor]:
+        """m a as rows over nodes, and -m h rounded as the bounds are: (count,)."""
+
+    def ascend(self, values: Mapping[str, Tensor], iteration: int, schedule: Schedule) -> None:
+        """A step along the derivative, given the minimiser sent forward."""
+
+    def keep(self, improved: Tensor) -> None:
+        """Notes that the current multipliers are the best so far of the rows where `improved`."""
+
+
+class Adam:
+    """Moments of one vector of parameters."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.first, self.second = torch.zeros_like(like), torch.zeros_like(like)
+
+    def direction(self, gradient: Tensor, iteration: int, schedule: Schedule) -> Tensor:
+        """The step to take, at most about `schedule.step` in size."""
+        b1, b2 = schedule.momentum
+        self.first.lerp_(gradient, 1 - b1)
+        self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+        rate = schedule.step * schedule.decay**iteration / (1 - b1 ** (iteration + 1))
+        scale = (self.second / (1 - b2 ** (iteration + 1))).sqrt_().add_(1e-12)
+        return (self.first / scale).mul_(rate)
+
+
 @dataclass
 class _Side:
     """The free lower (or upper) lines of one node: one parameter t for every pair of a row and a neuron whose line is not determined.
@@ -52,6 +90,7 @@ class _Side:
 
     family: Callable[..., Line]
     where: Tensor
+    row: Tensor
     l: Tensor
     u: Tensor
     node: Node
@@ -62,7 +101,7 @@ class _Side:
     line: Line = field(init=False)
 
     def __post_init__(self) -> None:
-        self.first, self.second = torch.zeros_like(self.t), torch.zeros_like(self.t)
+        self.adam, self.best = Adam(self.t), self.t
         self.refresh()
 
     def refresh(self) -> None:
@@ -74,13 +113,18 @@ class _Side:
     def ascend(self, part: Tensor, z: Tensor, iteration: int, schedule: Schedule) -> None:
         """One step of Adam along d bound / d t, given the coefficients that use this side and the neurons' inputs."""
         gradient = part * (self.line.slope_dt * z + self.line.intercept_dt)
-        b1, b2 = schedule.momentum
-        self.first.lerp_(gradient, 1 - b1)
-        self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        rate = schedule.step * schedule.decay**iteration / (1 - b1 ** (iteration + 1))
-        scale = (self.second / (1 - b2 ** (iteration + 1))).sqrt_().add_(1e-12)
-        self.t.addcdiv_(self.first, scale, value=rate).clamp_(0, 1)
+        self.t = (self.t + self.adam.direction(gradient, iteration, schedule)).clamp_(0, 1)
         self.refresh()
+
+    def keep(self, improved: Tensor) -> None:
+        """Notes that the current parameters are the best so far of the rows where `improved`."""
+        self.best = torch.where(improved[self.row], self.t, self.best)
+
+    def parameters(self) -> Tensor:
+        """The best parameters, (rows, elements of the node), zero where the line is determined."""
+        dense = torch.zeros_like(self.slope).flatten(1)
+        dense.view(-1)[self.where] = self.best
+        return dense
 
 
 @dataclass(frozen=True)
@@ -93,6 +137,11 @@ class _Free:
     upper: _Side | None
     magnitude: Tensor
     owner: Tensor
+
+    @property
+    def sides(self) -> list[tuple[str, _Side]]:
+        """Those that there are, by name."""
+        return [(name, side) for name, side in (("lower", self.lower), ("upper", self.upper)) if side is not None]
 
     def relaxed(self) -> Step:
         ls, lb, us, ub = self.step.relaxation.lines  # type: ignore[attr-defined]
@@ -122,8 +171,8 @@ class _Free:
             self.upper.ascend(part, z.flatten()[self.upper.where], iteration, schedule)
 
 
-def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
-    free = {}
+def _free_nodes(relaxed: Relaxed, owner: Tensor, initial: Parameters | None = None) -> dict[str, _Free]:
+    free, initial = {}, initial or {}
     for node in relaxed.order:
         rule = OPS.get(node.op)
         if node.name not in relaxed.steps or not isinstance(rule, Elementwise) or not (rule.lower_family or rule.upper_family):
@@ -140,11 +189,13 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
         lines: Lines = step.relaxation.lines  # type: ignore[attr-defined]
 
         def side(
+            name: str,
             family: Callable[..., Line] | None,
             start: Callable[..., Tensor] | None,
             slope: Tensor,
             shift: Tensor,
             *,
+            row: Tensor = row,
             where: Tensor = row * loose.shape[1] + neuron,
             ends: tuple[Tensor, Tensor] = (l.flatten(1)[pair], u.flatten(1)[pair]),
             node: Node = node,
@@ -153,40 +204,124 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor) -> dict[str, _Free]:
             if family is None or start is None:
                 return None
             slope, shift = slope[owner].contiguous(), shift[owner].contiguous()
-            return _Side(family, where, *ends, node, known, start(*ends, node, known).clone(), slope, shift)
+            given = initial.get((node.name, name))
+            t = start(*ends, node, known).clone() if given is None else given.reshape(-1)[where].to(slope.dtype)
+            return _Side(family, where, row, *ends, node, known, t, slope, shift)
 
         free[node.name] = _Free(
             node,
             step,  # type: ignore[arg-type]
-            side(rule.lower_family, rule.lower_start, lines.lower_slope, lines.lower_intercept),
-            side(rule.upper_family, rule.upper_start, lines.upper_slope, lines.upper_intercept),
+            side("lower", rule.lower_family, rule.lower_start, lines.lower_slope, lines.lower_intercept),
+            side("upper", rule.upper_family, rule.upper_start, lines.upper_slope, lines.upper_intercept),
             largest_magnitude(l, u),
             owner,
         )
     return free
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Optimum:
+    """The best of the lower bounds met, (rows,), and the lines that gave it."""
+
+    bound: Tensor
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Tape:
+    """One pass back and forth: coefficients that arrived at the nonlinear nodes, and the minimiser sent forward; (rows, *shape) by node."""
+
+    arrived: Mapping[str, Tensor]
+    values: Mapping[str, Tensor]
+
+
 def optimised_lower_bound(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor, schedule: Schedule | None = None) -> Tensor:
     """The best of the lower bounds met while the free lines of `relaxed` are optimised for each row: (rows,), never below CROWN's."""
-    schedule = schedule or Schedule()
-    free = _free_nodes(relaxed, owner)
-    best = None
+    return optimise(relaxed, start, owner, schedule or Schedule()).bound
+
+
+@torch.no_grad()
+def optimise(
+    relaxed: Relaxed,
+    start: Mapping[str, Rows],
+    owner: Tensor,
+    schedule: Schedule,
+    *,
+    inequalities: Sequence[Inequality] = (),
+    initial: Parameters | None = None,
+    goal: Tensor | None = None,
+) -> Optimum:
+    """Lower bounds of the rows on those points of their sets where the inequalities hold, their multipliers optimised with the lines.
+
+    Starts from `initial` lines (default: CROWN's) and the multipliers as they are; stops early once every row has passed its `goal`.
+    """
+    free = _free_nodes(relaxed, owner, initial)
+    best = torch.full(owner.shape, -torch.inf, dtype=relaxed.program.dtype, device=owner.device)
     for iteration in range(schedule.iterations + 1):
-        steps = {**relaxed.steps, **{name: node.relaxed() for name, node in free.items()}}
-        trace: dict[str, Rows] = {}
-        rows, constant = pull_to_input(relaxed, start, owner, steps, trace)
-        value = at_input(relaxed, rows, constant, owner)
-        best = value if best is None else torch.maximum(best, value)
-        if rows is None or not free or iteration == schedule.iterations or relaxed.budget.spent:
+        pass_ = _back(relaxed, free, start, owner, inequalities)
+        improved = pass_.value > best
+        best = torch.where(improved | pass_.value.isnan(), pass_.value, best)
+        for variables in (*(side for node in free.values() for _, side in node.sides), *inequalities):
+            variables.keep(improved)
+        last = iteration == schedule.iterations or relaxed.budget.spent or (goal is not None and bool((best > goal).all()))
+        if last or pass_.rows is None or not (free or inequalities):
             break
-        arrived = {name: piece.dense() for name, piece in trace.items() if not OPS[_op(relaxed, name)].affine}
-        points = _push(relaxed, steps, minimiser(rows.dense(), relaxed.region, owner), arrived, owner)
+        tape = _forth(relaxed, pass_, owner)
         for name, node in free.items():
-            if name in arrived:
-                node.ascend(arrived[name], points[node.node.inputs[0]], iteration, schedule)
-    assert best is not None
-    return best
+            if name in tape.arrived:
+                node.ascend(tape.arrived[name], tape.values[node.node.inputs[0]], iteration, schedule)
+        for inequality in inequalities:
+            inequality.ascend(tape.values, iteration, schedule)
+    parameters = {(name, which): side.parameters() for name, node in free.items() for which, side in node.sides}
+    return Optimum(best, parameters)
+
+
+@torch.no_grad()
+def minimum(
+    relaxed: Relaxed,
+    start: Mapping[str, Rows],
+    owner: Tensor,
+    *,
+    inequalities: Sequence[Inequality] = (),
+    initial: Parameters | None = None,
+) -> tuple[Tensor, Tape | None]:
+    """The bound that given lines and multipliers have, and the tape of that pass (None where the input does not matter)."""
+    pass_ = _back(relaxed, _free_nodes(relaxed, owner, initial), start, owner, inequalities)
+    return pass_.value, None if pass_.rows is None else _forth(relaxed, pass_, owner)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass back: the value, and what a pass forth needs."""
+
+    value: Tensor
+    rows: Rows | None
+    steps: Mapping[str, Step]
+    trace: Mapping[str, Rows]
+
+
+def _back(
+    relaxed: Relaxed, free: Mapping[str, _Free], start: Mapping[str, Rows], owner: Tensor, inequalities: Sequence[Inequality]
+) -> _Pass:
+    steps = {**relaxed.steps, **{name: node.relaxed() for name, node in free.items()}}
+    total, shift = dict(start), None
+    for inequality in inequalities:
+        pieces, part = inequality.start(len(owner))
+        shift = part if shift is None else shift + part
+        for name, piece in pieces.items():
+            total[name] = total[name].plus(piece) if name in total else piece
+    trace: dict[str, Rows] = {}
+    rows, constant = pull_to_input(relaxed, total, owner, steps, trace)
+    if shift is not None:
+        constant = constant + shift - relaxed.rounding.gamma(1, constant.dtype) * (constant.abs() + shift.abs())
+    return _Pass(at_input(relaxed, rows, constant, owner), rows, steps, trace)
+
+
+def _forth(relaxed: Relaxed, back: _Pass, owner: Tensor) -> Tape:
+    arrived = {name: piece.dense() for name, piece in back.trace.items() if not OPS[_op(relaxed, name)].affine}
+    assert back.rows is not None
+    x = minimiser(back.rows.dense(), relaxed.region, owner)
+    return Tape(arrived, _push(relaxed, back.steps, x, arrived, owner))
 
 
 def _op(relaxed: Relaxed, name: str) -> str:
