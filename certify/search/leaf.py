@@ -28,6 +28,7 @@ from certify.bounds.interval import Interval
 from certify.bounds.relaxed import Region, Relaxed
 from certify.bounds.rounding import OUTWARD
 from certify.operators.rows import DenseRows, Rows, UnitRows
+from certify.operators.table import OPS
 from certify.search.evidence import Reason, Split
 from certify.search.linear_program import Array, LinearProgram, Solution, least_violation, margin
 from certify.search.problem import Table
@@ -226,16 +227,15 @@ def _tangent(region: Region, point: Array) -> tuple[Array, float] | None:
 def cut_intervals(root: Relaxed, domains: Sequence[Domain]) -> dict[str, Interval]:
     """The intervals of `root` cut off at the splits, one batch element a domain: what `relax_network` takes as `known`.
 
-    Only nodes that some domain splits. Where a split contradicts the interval, lower > upper.
+    Of all nodes that a nonlinear one reads: lines that are exact on one side of a split may bound the neurons behind it worse over the
+    whole input set than the root's did. Where a split contradicts the interval, lower > upper.
     """
-    names = {split[0] for domain in domains for split in domain.splits}
+    names = {name for node in root.order if node.inputs and not OPS[node.op].affine for name in node.inputs}
     owner = torch.tensor([domain.owner for domain in domains], device=root.program.device)
-    known = {name: tuple(end[owner].clone() for end in root.intervals[name]) for name in names}
+    lower, upper = ({name: root.intervals[name][side][owner].clone() for name in names} for side in (0, 1))
     for number, domain in enumerate(domains):
         for name, index, point, sign in domain.splits:
-            lower, upper = (end[number].view(-1) for end in known[name])
-            if sign > 0:
-                lower[index] = max(float(lower[index]), point)
-            else:
-                upper[index] = min(float(upper[index]), point)
-    return known  # type: ignore[return-value]
+            ends, cut = (lower, max) if sign > 0 else (upper, min)
+            end = ends[name][number].view(-1)
+            end[index] = cut(float(end[index]), point)
+    return {name: (lower[name], upper[name]) for name in names}
