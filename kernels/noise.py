@@ -46,17 +46,15 @@ def noisy_grid(inputs: Tensor, owner: Tensor, streams: Streams, steps: Steps, sc
     inputs are int16 (owners, pixels), owner int64 (rows,).
     """
     if inputs.device.type != "cpu":
-        thresholds, table = (torch.as_tensor(array, device=inputs.device) for array in steps[1:])
+        thresholds, table = (torch.as_tensor(array, device=inputs.device) for array in (steps.thresholds, steps.table))
         on_device = (steps.lowest, thresholds, table)
         return noise_torch.noisy_grid(inputs, owner, streams.sample, streams.index, streams.stage, streams.seed, on_device, scale)
     out = np.empty((len(owner), inputs.shape[1]), dtype=np.float32)
     addresses = _addresses(streams)
-    noise_cpu.noisy_grid(
-        out, inputs.numpy(), owner.numpy(), *addresses, np.int64(steps.lowest), steps.thresholds, steps.table, np.float32(scale)
-    )
+    noise_cpu.noisy_grid(out, inputs.numpy(), owner.numpy(), *addresses, np.int64(steps.lowest), *steps[1:], np.float32(scale))
     return torch.from_numpy(out)
 
 
-def _addresses(streams: Streams) -> tuple[np.ndarray, np.ndarray, np.uint32, np.uint32, np.uint32]:
-    numbers = (streams.sample.numpy().astype(np.uint32), streams.index.numpy().astype(np.uint32))
-    return (*numbers, np.uint32(streams.stage), np.uint32(streams.seed % LIMIT), np.uint32(streams.seed // LIMIT))
+def _addresses(streams: Streams) -> tuple[np.ndarray, np.ndarray, np.uint64, np.uint64, np.uint64]:
+    numbers = (streams.sample.numpy().view(np.uint64), streams.index.numpy().view(np.uint64))
+    return (*numbers, np.uint64(streams.stage), np.uint64(streams.seed % LIMIT), np.uint64(streams.seed // LIMIT))

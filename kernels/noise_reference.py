@@ -31,11 +31,13 @@ class Steps(NamedTuple):
 
     thresholds  int64 (m,), ascending, in [0, 2^60].
     table       int16 (65536,): the value where the first 16 bits of u decide it, else AMBIGUOUS.
+    starts      int16 (65536,): the value at the least u with these first 16 bits.
     """
 
     lowest: int
     thresholds: np.ndarray
     table: np.ndarray
+    starts: np.ndarray
 
 
 def philox(block: np.ndarray, sample: np.ndarray, index: np.ndarray, stage: int, seed: int) -> list[np.ndarray]:

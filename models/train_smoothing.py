@@ -1,7 +1,7 @@
 """Trains the networks for smoothing, full images and halves: python models/train_smoothing.py [--data DIR] [NAME ...]
 
 The digits need scikit-learn; names that begin with mnist need the four IDX files in DIR, by default $CERTIFY_DATA/mnist or
-../shared/data/mnist. Every network is saved as models/smoothing/NAME.onnx with its card, NAME.md.
+../shared/data/mnist. Every network is saved as models/smoothing/NAME.onnx and NAME.pt2 with its card, NAME.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import architectures
 import torch
 from make import options
-from saving import save_onnx
+from saving import save
 from torch import Tensor, nn
 from train_mnist import data_folder
 
@@ -46,10 +46,16 @@ def recipes() -> tuple[Recipe, ...]:
     """RS at sigma, plainly and with consistency, and the halves of DRS at about sigma / sqrt(2), which caps radii alike."""
     digits = ("digits", architectures.digits_conv)
     mnist = ("mnist", architectures.mnist_conv)
+    groups = (
+        (digits, "", 0.25, 0.18, 40, 360, tuple(LOSSES)),
+        (mnist, "", 0.5, 0.36, 4, 200, tuple(LOSSES)),
+        (mnist, "_low_noise", 0.25, 0.18, 4, 200, ("gaussian",)),
+    )
     rows = []
-    for (data, network), full, half, epochs, images in ((digits, 0.25, 0.18, 40, 360), (mnist, 0.5, 0.36, 4, 200)):
-        rows += [Recipe(f"{data}_{loss}", data, network, loss, full, "full", epochs, images) for loss in LOSSES]
-        rows += [Recipe(f"{data}_{side}", data, network, "gaussian", half, side, epochs, images) for side in ("left", "right")]
+    for (data, network), suffix, full, half, epochs, images, losses in groups:
+        rows += [Recipe(f"{data}_{loss}{suffix}", data, network, loss, full, "full", epochs, images) for loss in losses]
+        sides = ("left", "right")
+        rows += [Recipe(f"{data}_{side}{suffix}", data, network, "gaussian", half, side, epochs, images) for side in sides]
     return tuple(rows)
 
 
@@ -121,13 +127,13 @@ Made by `python models/train_smoothing.py {recipe.name}`.
 
 
 def follow(recipe: Recipe, folder: Path, source: str) -> None:
-    """Writes NAME.onnx and NAME.md."""
+    """Writes NAME.onnx, NAME.pt2 and NAME.md."""
     data, test = (load_data(source, split=split) for split in ("train", "test"))
     module = network(recipe, data.x.shape[1:])
     began = time.perf_counter()
     train(module, recipe, torch.as_tensor(data.x), torch.as_tensor(data.y))
     seconds = time.perf_counter() - began
-    save_onnx(module.eval(), torch.as_tensor(data.x[:1]), folder / f"{recipe.name}.onnx")
+    save(module.eval(), torch.as_tensor(data.x[:1]), folder / recipe.name)
     (folder / f"{recipe.name}.md").write_text(card(module, recipe, test, seconds))
 
 

@@ -189,7 +189,7 @@ def rounded_gaussian(sigma: float, levels: int) -> Steps:
     upper_half = [_threshold(decimal((i + Fraction(1, 2)) / unit)) for i in range(last)]
     # P(value <= -i - 1) = 1 - P(value <= i).
     thresholds = np.array([(1 << BITS) - t for t in reversed(upper_half)] + upper_half, dtype=np.int64)
-    return Steps(-last, thresholds, _prefix_table(-last, thresholds))
+    return Steps(-last, thresholds, *_prefix_tables(-last, thresholds))
 
 
 def _threshold(z: Decimal) -> int:
@@ -197,8 +197,9 @@ def _threshold(z: Decimal) -> int:
         return int((normal_cdf(z)[0] * (1 << BITS)).to_integral_value(rounding=ROUND_FLOOR))
 
 
-def _prefix_table(lowest: int, thresholds: np.ndarray) -> np.ndarray:
+def _prefix_tables(lowest: int, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values that 16 bits decide, and those at which each such cell begins."""
     starts = np.arange((1 << PREFIX_BITS) + 1, dtype=np.int64) << REST_BITS
     first = np.searchsorted(thresholds, starts[:-1], side="right")
     last = np.searchsorted(thresholds, starts[1:] - 1, side="right")
-    return np.where(first == last, lowest + first, AMBIGUOUS).astype(np.int16)
+    return np.where(first == last, lowest + first, AMBIGUOUS).astype(np.int16), (lowest + first).astype(np.int16)
