@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": ENGINE | FRONT | {"bounds", "search"},
     "training": ENGINE | FRONT | {"bounds", "api"},
     "poisoning": ENGINE | FRONT | {"bounds", "search"},
-    "report": {"smoothing", "poisoning"},
+    "bench": {"report"},
+    "report": {"io", "specification", "smoothing", "poisoning"},
 }
 FORBIDDEN_LIBRARIES: dict[str, set[str]] = {"graph": {"torch", "onnx", "onnxruntime"}}
 KERNEL_LIBRARIES = {"numpy", "numba", "torch", "llvmlite", "certify", *sys.stdlib_module_names}

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "bounds": "bounds of outputs, of linear objectives or of any node",
     "inspect": "what a model consists of, and which operators lack a rule",
     "supports": "formats, versions and operators that are supported",
+    "bench": "a verifier on lists of instances, within limits, and resumable",
     "poison": "certificates against poisoned training data",
     "smooth": "randomized smoothing: certify a data set, plan a run, audit a log",
     "report": "scores of smoothing logs side by side",

@@ -66,7 +66,6 @@ _SCHEMA = (
     bound REAL,
     UNIQUE (run_id, instance_id)
 )""",
-    "CREATE INDEX outcome_key ON outcome (run_id, key)",
     f"PRAGMA application_id = {APPLICATION}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )

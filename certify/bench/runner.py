@@ -1,0 +1,151 @@
+"""Runs instances side by side, each in a process of its own under its limits, and yields results as they come.
+
+The runner only waits; each instance has a supervising process (`certify.bench.worker`), which ends when the runner does. One that
+is killed from outside, itself or the command under it, is run once more: a second time it is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from certify.bench.instances import files, obstacle
+from certify.bench.outcomes import KILLED, Limits, Said, conclude
+from certify.bench.processes import end_session
+from certify.bench.settings import Settings
+from certify.bench.tools import Tool
+from certify.bench.worker import ERRORS, OUTPUT, Ending, Job
+from certify.report.store import Instance, Outcome, Result, now
+
+ATTEMPTS = 2
+RESULT = "result"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_MOST_TEXT = 1 << 26
+"""Bytes read of what a tool printed or wrote."""
+
+
+def key(instance: Instance, tool: Tool, settings: Settings) -> str:
+    """Hash of all that an outcome depends on: the files, the tool, the settings and the time limit."""
+    facts = (instance.model_hash, instance.property_hash, tool.name, tool.version, tool.command, asdict(settings))
+    return sha256(json.dumps([*facts, settings.seconds(instance)], sort_keys=True).encode()).hexdigest()
+
+
+def run(instances: Iterable[Instance], tool: Tool, settings: Settings) -> Generator[Result, None, None]:
+    """Yields the result of every instance, in the order in which they end.
+
+    When the iteration is left early, by an error or by Ctrl-C as well, everything that was started is killed: close the iterator
+    (`contextlib.closing`) to be sure of when.
+    """
+    waiting = deque((instance, 1) for instance in instances)
+    with ExitStack() as cleaning, selectors.DefaultSelector() as selector:
+        folder = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="certify-bench-", ignore_cleanup_errors=True)))
+        running: set[_Worker] = set()
+        cleaning.callback(_stop, running)
+        while waiting or running:
+            while waiting and len(running) < settings.workers:
+                instance, attempt = waiting.popleft()
+                if reason := obstacle(instance):
+                    yield Result(instance, Outcome(key(instance, tool, settings), "error", 0.0, now(), 0, message=reason))
+                    continue
+                worker = _Worker(instance, attempt, tool, settings, folder)
+                running.add(worker)
+                selector.register(worker.stdout, selectors.EVENT_READ, worker)
+            for event, _ in selector.select() if running else ():
+                worker = event.data
+                selector.unregister(event.fileobj)
+                outcome = worker.finish()
+                running.remove(worker)
+                if outcome is not None:
+                    yield Result(worker.instance, outcome)
+                else:
+                    waiting.appendleft((worker.instance, worker.attempt + 1))
+
+
+def _stop(running: Iterable[_Worker]) -> None:
+    for worker in running:
+        worker.stop()
+
+
+class _Worker:
+    """The supervising process of one instance, as the runner sees it."""
+
+    def __init__(self, instance: Instance, attempt: int, tool: Tool, settings: Settings, folder: Path) -> None:
+        self.instance, self.attempt, self.tool = instance, attempt, tool
+        self.limits = Limits(settings.seconds(instance), settings.memory)
+        self.key = key(instance, tool, settings)
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
+        self.started = now()
+        threads = dict.fromkeys(THREAD_VARIABLES, str(settings.threads))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "certify.bench.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **threads},
+            start_new_session=True,
+            text=True,
+        )
+        self.stdin = cast(TextIO, self._process.stdin)
+        self.stdout = cast(TextIO, self._process.stdout)
+        self._tell(self._job(settings))
+
+    def _job(self, settings: Settings) -> Job:
+        paths = dict(zip(("model", "property"), files(self.instance), strict=True))
+        unpack = []
+        for name, path in () if self.tool.packed else [*paths.items()]:
+            if path.suffix == ".gz":
+                paths[name] = self.folder / path.stem
+                unpack.append((str(path), str(paths[name])))
+        values = {name: str(path) for name, path in paths.items()}
+        command = self.tool.call(**values, timeout=f"{self.limits.seconds:g}", result=str(self.folder / RESULT))
+        return Job(command, str(self.folder), self.limits.seconds + settings.grace, self.limits.memory, unpack)
+
+    def _tell(self, job: Job) -> None:
+        """Hands the job over; the worker goes on reading, to see when we are gone."""
+        with suppress(BrokenPipeError):  # it was killed already, as its output will say
+            self.stdin.write(json.dumps(asdict(job)) + "\n")
+            self.stdin.flush()
+
+    def finish(self) -> Outcome | None:
+        """The outcome, when the worker has closed its output; None if it was killed from outside and another attempt is left."""
+        report = self.stdout.read()
+        if not report.endswith("\n"):
+            end_session(self._process.pid)
+        self.stop()
+        ending = Ending(**json.loads(report)) if report.endswith("\n") else KILLED
+        if ending.killed and self.attempt < ATTEMPTS:
+            return None
+        said = Said(*(_text(self.folder / name) for name in (OUTPUT, ERRORS, RESULT)))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        facts: dict[str, Any] = {"key": self.key, "seconds": ending.seconds, "started": self.started, "peak_memory": ending.memory}
+        return Outcome(**facts, **vars(conclude(ending, said, self.tool, self.limits)))
+
+    def stop(self) -> None:
+        """Ends the worker and all it started; it may have ended already."""
+        for pipe in (self.stdin, self.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()
+        try:
+            self._process.wait(timeout=10.0)
+        except subprocess.TimeoutExpired:
+            end_session(self._process.pid)
+            self._process.wait()
+
+
+def _text(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_MOST_TEXT).decode(errors="replace")
+    except OSError:
+        return ""
