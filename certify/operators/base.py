@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from certify.graph import Node, Shape
@@ -60,11 +61,24 @@ class Elementwise:
     domain: Callable[[Tensor, Tensor, Node, Params], Tensor] | None = None
     """`(l, u, ...) -> bool mask` of the intervals on which f is defined and finite; None: everywhere. Outside it the engine refuses."""
     kinks: tuple[float, ...] = ()
-    """Where f is not differentiable or jumps, for tests and for splitting; a function of attributes is left out."""
+    """Where f is not differentiable or jumps, for tests; a function of attributes is left out."""
+    breaks: Callable[[Node], tuple[float, ...]] | None = None
+    """The points between which f is affine, where that is what f is: splitting a neuron there makes it linear. None: a curve, or jumps."""
+    kinks_of: Callable[[Node], tuple[float, ...]] | None = None
+    """The kinks, where they are a function of attributes."""
     examples: tuple[tuple[Mapping[str, object], Mapping[str, float]], ...] = (({}, {}),)
     """(attrs, params) pairs that the generated tests run through."""
     affine: ClassVar[bool] = False
     separable: ClassVar[bool] = True
+
+    def split_point(self, l: Tensor, u: Tensor, node: Node) -> Tensor:
+        """Where to cut [l, u] so that both parts have tighter lines: at the kink nearest the middle, else in the middle."""
+        middle = 0.5 * l + 0.5 * u
+        point, distance = middle, torch.full_like(middle, torch.inf)
+        for kink in self.kinks_of(node) if self.kinks_of else self.kinks:
+            off = torch.where((l < kink) & (kink < u), (middle - kink).abs(), torch.inf)
+            point, distance = torch.where(off < distance, kink, point), torch.minimum(off, distance)
+        return point
 
     def relax(self, l: Tensor, u: Tensor, node: Node, params: Params) -> Relaxation:
         """The node replaced by its lines on [l, u]."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 
 import numpy as np
@@ -23,16 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.bounds.backward import pull_to_input
-from certify.bounds.concretize import minimise
 from certify.bounds.interval import Interval
 from certify.bounds.relaxed import Region, Relaxed
-from certify.bounds.rounding import OUTWARD
-from certify.operators.rows import DenseRows, Rows, UnitRows
+from certify.operators.rows import Rows, UnitRows
 from certify.operators.table import OPS
 from certify.search.evidence import Reason, Split
-from certify.search.linear_program import Array, LinearProgram, Solution, least_violation, margin
+from certify.search.linear_program import Array, LinearProgram, least_violation, margin
 from certify.search.problem import Table
 from certify.search.proving import coefficients, lost_digits
+from certify.sets import LpBall
 
 
 @dataclass(frozen=True)
@@ -154,74 +152,26 @@ def _pulled(relaxed: Relaxed, start: Mapping[str, Rows], owner: Tensor, offset: 
 
 def _decide(region: Region, domain: Domain, rows: Array, shift: Array, deadline: float) -> Leaf:
     """Looks for multipliers, and evaluates what they prove."""
-    own = region.map(lambda t: t[domain.owner : domain.owner + 1])
-    box = own.box
-    lower, upper = (end.flatten().cpu().numpy().astype(np.float64) for end in (box.lower, box.upper))
-    program = LinearProgram(rows, shift, lower, upper)
-    solution = _solve(program, own, deadline)
+    program = over_input(region, domain.owner, rows, shift)
+    solution = least_violation(program, deadline)
     if solution is None:
         return Leaf(False, "leaf", -inf, np.zeros(len(rows)))
-    proved = margin(program, solution.multipliers, partial(_least, own))
-    count = len(domain.splits)
-    empty = not solution.multipliers[count:].any()
-    candidate = None if proved > 0 else solution.point
-    return Leaf(proved > 0, "infeasible" if empty else "leaf", proved, solution.multipliers, candidate)
+    proved = margin(program, solution.multipliers)
+    empty = not solution.multipliers[len(domain.splits) :].any()
+    return Leaf(
+        proved > 0,
+        "infeasible" if empty else "leaf",
+        proved,
+        solution.multipliers,
+        None if proved > 0 else solution.point,
+    )
 
 
-def _least(region: Region, row: Array) -> float:
-    """A lower bound of row @ x over the set, in real arithmetic."""
-    box = region.box
-    rows = DenseRows(torch.from_numpy(row).to(box.lower).reshape(1, *box.lower.shape[1:]))
-    return float(minimise(rows, region, torch.zeros(1, dtype=torch.int64, device=box.lower.device), OUTWARD))
-
-
-_MOST_CUTS = 20
-
-
-def _solve(program: LinearProgram, region: Region, deadline: float) -> Solution | None:
-    """The least violation over the set, without the constraints that hold anyway; of a ball, its box and tangents where they cut.
-
-    Multipliers of tangents are left out of the result: the minimum of the aggregated row is taken over the ball itself.
-    """
-    worst = np.where(program.rows > 0, program.rows * program.upper, program.rows * program.lower).sum(axis=1) + program.shift
-    kept = np.flatnonzero(worst > -_IDLE * np.abs(program.shift))
-    tangents: list[tuple[Array, float]] = []
-    solution = None
-    for _ in range(_MOST_CUTS):
-        rows = np.concatenate([program.rows[kept], *(row[None] for row, _ in tangents)])
-        shift = np.concatenate([program.shift[kept], [s for _, s in tangents]])
-        found = least_violation(LinearProgram(rows, shift, program.lower, program.upper), deadline)
-        if found is None:
-            return solution
-        multipliers = np.zeros(len(program.rows))
-        multipliers[kept] = found.multipliers[: len(kept)]
-        solution = Solution(found.violation, found.point, multipliers)
-        tangent = _tangent(region, found.point)
-        if tangent is None:
-            break
-        tangents.append(tangent)
-    return solution
-
-
-_IDLE = 1e-9
-"""A constraint that no point of the box comes near, relative to its constant, is left out."""
-
-
-def _tangent(region: Region, point: Array) -> tuple[Array, float] | None:
-    """A half space row @ x + shift <= 0 that holds the ball and not the point; None where the point is (nearly) inside.
-
-    A guide to the solver alone, so that its rounding does not matter.
-    """
-    p = getattr(region, "p", inf)
-    if p == inf:
-        return None
-    center, eps = region.center.flatten().cpu().numpy(), float(region.eps)  # type: ignore[union-attr]
-    offset = point - center
-    length = float(np.linalg.norm(offset, p))
-    if length <= eps * (1 + 1e-9):
-        return None
-    row = np.sign(offset) if p == 1 else offset / length
-    return row, float(-row @ center - eps)
+def over_input(region: Region, owner: int, rows: Array, shift: Array) -> LinearProgram:
+    """The program of constraints on the input, which lies in one batch element of a region."""
+    own = region.map(lambda t: t[owner : owner + 1])
+    lower, upper = (end.flatten().cpu().numpy() for end in (own.box.lower, own.box.upper))
+    return LinearProgram(rows, shift, lower, upper, own if isinstance(own, LpBall) and own.p < inf else None)
 
 
 def cut_intervals(root: Relaxed, domains: Sequence[Domain]) -> dict[str, Interval]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from certify.graph import INPUT, Graph, GraphBuilder
 from certify.graph.evaluate import evaluate
 from certify.graph.passes import normalise
+from certify.graph.passes.maxima_to_relu import maxima_to_relu
 from certify.operators.program import bind
 
 RANDOM = np.random.default_rng(0)
@@ -323,3 +324,15 @@ def test_constants_of_a_live_module_stay_live() -> None:
     torch.testing.assert_close(value, ((point + offset) @ weight.T) * factor)
     value.sum().backward()
     assert all(parameter.grad is not None for parameter in (weight, factor, offset))
+
+
+@pytest.mark.parametrize(("axes", "keepdims"), [((2,), False), ((1, 3), True), ((1, 2, 3), False), ((3,), True)])
+def test_maxima_become_relu_without_changing_the_function(axes: tuple[int, ...], keepdims: bool) -> None:
+    builder = GraphBuilder()
+    graph = builder.build(builder.add("reduce_max", [builder.input("x", (1, 3, 2, 4))], attrs={"axes": axes, "keepdims": keepdims}))
+    rewritten = maxima_to_relu(graph)
+    assert not any(node.op == "reduce_max" for node in rewritten.nodes)
+    assert rewritten.output_shape == graph.output_shape
+    for seed in range(3):
+        x = np.random.default_rng(seed).integers(-9, 9, (1, 3, 2, 4)).astype(float)
+        np.testing.assert_array_equal(evaluate(rewritten, x), evaluate(graph, x))

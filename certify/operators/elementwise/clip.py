@@ -118,6 +118,7 @@ CLIP = Elementwise(
     upper_family=_upper_family,
     lower_start=_lower_start,
     upper_start=_upper_start,
+    breaks=lambda node: tuple(end for end in (float(node.attrs.get(name, np.inf)) for name in ("min", "max")) if np.isfinite(end)),
     examples=(
         ({"min": 0.0, "max": 6.0}, {}),
         ({"min": -1.0, "max": 1.0}, {}),

@@ -92,6 +92,11 @@ def _value(x: Tensor, node: Node, params: Params) -> Tensor:
     return (alpha * x + beta).clamp(0, 1)
 
 
+def _breaks(node: Node) -> tuple[float, ...]:
+    alpha, beta = coefficients(node)
+    return tuple(sorted((-beta / alpha, (1 - beta) / alpha))) if alpha else ()
+
+
 HARD_SIGMOID = Elementwise(
     value=_value,
     interval=_interval,
@@ -101,5 +106,6 @@ HARD_SIGMOID = Elementwise(
     upper_family=_upper_family,
     lower_start=_lower_start,
     upper_start=_upper_start,
+    breaks=_breaks,
     examples=(({"alpha": 0.2, "beta": 0.5}, {}), ({"alpha": 1 / 6, "beta": 0.5}, {}), ({"alpha": -0.5, "beta": 0.25}, {})),
 )

@@ -66,6 +66,7 @@ RELU = Elementwise(
     lower_family=_relu_family,
     lower_start=lambda l, u, node, params: (u > -l).to(l.dtype),
     kinks=(0.0,),
+    breaks=lambda node: (0.0,),
 )
 
 
@@ -189,6 +190,7 @@ def two_slope(value: Callable[[Tensor, Node, Params], Tensor], slopes_of: Slopes
         lower_start=start,
         upper_start=start,
         kinks=(0.0,),
+        breaks=lambda node: (0.0,),
         **rest,  # type: ignore[arg-type]
     )
 
