@@ -18,8 +18,9 @@ from certify.bounds.relaxed import Relaxed, relax_network
 from certify.bounds.rounding import NEAREST, OUTWARD, Rounding
 from certify.model import Model
 from certify.operators.table import OPS
+from certify.search.constraints import Domain
 from certify.search.evidence import Split
-from certify.search.leaf import Domain, close_leaf, close_leaves, cut_intervals
+from certify.search.leaf import close_leaf, close_leaves, cut_intervals
 from certify.search.linear_program import LinearProgram, least_violation, margin
 from certify.search.problem import Table, tabulate
 from certify.sets import Box, LpBall
