@@ -150,9 +150,9 @@ def runoff(places, runs, units, degree):  # type: ignore[no-untyped-def]
                     ballots[b] = c
         _tally(ballots, counts)
         order = _by_votes(counts, classes)
-        winner, second = order[0], order[1]
-        if _preferences(places[i], winner, second, weights) + (1 if winner < second else 0) <= 0:
-            winner, second = second, winner
+        winner = order[0]
+        if _preferences(places[i], winner, order[1], weights) + (1 if winner < order[1] else 0) <= 0:
+            winner = order[1]
 
         best, singles = units + 1, np.empty(classes, np.int64)
         for c in range(classes):
@@ -161,10 +161,12 @@ def runoff(places, runs, units, degree):  # type: ignore[no-untyped-def]
             balance = _preferences(places[i], winner, c, weights)
             beat = _attack_size(weights, runs, sums, histogram, balance + (1 if c > winner else 0))
             enter = 0
-            if c != second and beat < best:
-                _overtaking(second, c, table)
+            for other in range(classes):
+                if other in (winner, c) or max(beat, enter) >= best:
+                    continue
+                _overtaking(other, c, table)
                 _look_up(table, ballots, weights)
-                enter = _attack_size(weights, runs, sums, histogram, _lead(counts, second, c))
+                enter = max(enter, _attack_size(weights, runs, sums, histogram, _lead(counts, other, c)))
             best = min(best, max(beat, enter))
             _overtaking(winner, c, table)
             _look_up(table, ballots, weights)
@@ -181,3 +183,100 @@ def runoff(places, runs, units, degree):  # type: ignore[no-untyped-def]
                 best = min(best, max(both, singles[a], singles[b]))
         winners[i], radii[i] = winner, best - 1
     return winners, radii
+
+
+@njit(cache=True)
+def attack_size(weights, runs, units, most, gap):  # type: ignore[no-untyped-def]
+    """`votes_reference.attack_size` of the sums of `weights`, which are at most `most`."""
+    return _attack_size(weights, runs, np.empty(units, np.int64), np.empty(most + 1, np.int64), gap)
+
+
+@njit(cache=True)
+def cover(weights, gaps, units_of, classifiers_of):  # type: ignore[no-untyped-def]
+    """`votes_reference.cover`, as (units taken, whether they use up every gap); weights is overwritten.
+
+    `units_of` and `classifiers_of` are (where each one's entries begin, entries): units by classifier and classifiers by unit.
+    """
+    unit_starts, units_seen = units_of
+    classifier_starts, classifiers_seeing = classifiers_of
+    leads, units = weights.shape[0], len(classifier_starts) - 1
+    left = np.maximum(gaps, 0)
+    sums, added, taken = np.zeros((leads, units), np.int32), np.empty(units, np.int32), np.empty(units, np.int64)
+    for l in range(leads):
+        for b in range(weights.shape[1]):
+            for at in range(unit_starts[b], unit_starts[b + 1]):
+                sums[l, units_seen[at]] += weights[l, b]
+    size = 0
+    while left.any():
+        added[:] = 0
+        for l in range(leads):
+            limit = np.int32(left[l])
+            for u in range(units):
+                added[u] += min(sums[l, u], limit)
+        unit = np.argmax(added)
+        if added[unit] == 0:
+            return taken[:size], False
+        taken[size] = unit
+        size += 1
+        for l in range(leads):
+            left[l] = max(left[l] - sums[l, unit], 0)
+            for at in range(classifier_starts[unit], classifier_starts[unit + 1]):
+                b = classifiers_seeing[at]
+                for seen in range(unit_starts[b], unit_starts[b + 1]):
+                    sums[l, units_seen[seen]] -= weights[l, b]
+                weights[l, b] = 0
+    return taken[:size], True
+
+
+@njit(cache=True)
+def _upper_end(values, order, units_of, units, degree, radius, needed):  # type: ignore[no-untyped-def]
+    """`votes_reference._upper_end` of `values[order]`, which must be sorted.
+
+    The sums of the units grow by one value at a time, and the largest of them are read from their histogram.
+    """
+    starts, seen = units_of
+    sums, histogram = np.zeros(units, np.int64), np.zeros(degree + 1, np.int64)
+    histogram[0] = units
+    for place in range(len(order)):
+        for at in range(starts[order[place]], starts[order[place] + 1]):
+            u = seen[at]
+            histogram[sums[u]] -= 1
+            sums[u] += 1
+            histogram[sums[u]] += 1
+        last = place + 1 == len(order) or values[order[place + 1]] > values[order[place]]
+        if place + 1 >= needed and last:
+            reach, more = 0, radius
+            for value in range(degree, 0, -1):
+                taken = min(more, histogram[value])
+                reach, more = reach + taken * value, more - taken
+            if place + 1 - reach >= needed:
+                return values[order[place]]
+    return np.inf
+
+
+@njit(cache=True, parallel=True)
+def median_intervals(values, units_of, units, degree, radius):  # type: ignore[no-untyped-def]
+    """`votes_reference.median_interval` for each row of `values` (inputs, classifiers), no NaN; `degree` as in `plurality`."""
+    inputs, classifiers = values.shape
+    low, high = np.empty(inputs), np.empty(inputs)
+    middle = (classifiers - 1) // 2
+    for i in prange(inputs):
+        high[i] = _upper_end(values[i], np.argsort(values[i]), units_of, units, degree, radius, middle + 1)
+        turned = -values[i]
+        low[i] = -_upper_end(turned, np.argsort(turned), units_of, units, degree, radius, classifiers - middle)
+    return low, high
+
+
+@njit(cache=True, parallel=True)
+def median_radii(values, runs, units, degree, low, high):  # type: ignore[no-untyped-def]
+    """`votes_reference.median_radius` for each row of `values` (inputs, classifiers) and its interval, (inputs,) and (inputs,)."""
+    inputs, classifiers = values.shape
+    radii = np.empty(inputs, np.int64)
+    middle = (classifiers - 1) // 2
+    for i in prange(inputs):
+        sums, histogram = np.empty(units, np.int16), np.empty(degree + 1, np.int64)
+        below, above = (values[i] <= high[i]).astype(np.int16), (values[i] >= low[i]).astype(np.int16)
+        upward = _attack_size(below, runs, sums, histogram, below.sum() - middle)
+        downward = _attack_size(above, runs, sums, histogram, above.sum() - (classifiers - middle) + 1)
+        radii[i] = min(upward, downward) - 1
+    return radii

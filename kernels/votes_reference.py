@@ -4,15 +4,17 @@ Units (buckets, sources, periods) are what an adversary poisons; a unit is seen 
 adversary likes. `runs` holds who sees what, as rows (u, b, n): units u, u+1, ..., u+n-1 are seen by classifiers b, b+1, ..., b+n-1
 one to one.
 
-Every rule asks the same question: how many units must be poisoned before a difference of votes (its *gap*) is used up? Classifier
-b can give at most `weights[b]`, a unit at most the sum over the classifiers that see it, so `attack_size` is a lower limit of the
-attack; it is exact where no two units share a classifier (arXiv 2202.02628, theorem 2, for gaps between two classes; arXiv
-2006.14768 for disjoint units).
+A rule is described by its *routes*, the ways in which its winner can lose. On each route some *leads* must be used up; a classifier
+b gives at most `weights[b]` to the adversary, a unit at most the sum over the classifiers that see it. The set of classifiers that
+an adversary holds changes the winner if and only if, on some route, its weights reach the gap of every lead. So the largest
+`attack_size` of a route's leads is a lower limit of the attack, exact for one lead where no two units share a classifier (arXiv
+2202.02628, theorem 2, for gaps between two classes; arXiv 2006.14768 for disjoint units).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -63,19 +65,54 @@ def overtaking(winner: int, rival: int) -> np.ndarray:
     return weight_table(1, [(winner, 2), (rival, 0)])
 
 
+@dataclass(frozen=True)
+class Lead:
+    """A lead of `gap` votes, of which classifier b, once poisoned, uses up `table[codes[b]]`."""
+
+    codes: np.ndarray
+    table: np.ndarray
+    gap: int
+
+    @property
+    def weights(self) -> np.ndarray:
+        """What each classifier can give, (classifiers,)."""
+        return self.table[self.codes]
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way to lose: the winner gives way to `rivals` when every lead is used up."""
+
+    rivals: tuple[int, ...]
+    leads: tuple[Lead, ...]
+
+
+def route_size(route: Route, runs: np.ndarray, units: int) -> int:
+    """A lower limit of the number of units that take a route, exact for one lead and disjoint units."""
+    return max(attack_size(unit_sums(lead.weights, runs, units), lead.gap) for lead in route.leads)
+
+
+def radius(routes: Iterable[Route], runs: np.ndarray, units: int) -> int:
+    """A number of units that cannot take any of the routes."""
+    return min([units + 1, *(route_size(route, runs, units) for route in routes)]) - 1
+
+
+def plurality_routes(ballots: np.ndarray, classes: int) -> tuple[int, list[Route]]:
+    """The class with most votes of one input's ballots, (classifiers,), and a route to every rival."""
+    counts = tally(ballots, classes)
+    winner, unproved = int(np.argmax(counts)), int(np.sum(ballots == UNPROVED))
+    rivals = [c for c in range(classes) if c != winner]
+    leads = [Lead(ballots, overtaking(winner, c), lead(counts, winner, c) - unproved) for c in rivals]
+    return winner, [Route((c,), (one,)) for c, one in zip(rivals, leads, strict=True)]
+
+
 def plurality(ballots: np.ndarray, runs: np.ndarray, units: int, classes: int) -> tuple[int, int]:
     """The class with most votes, and a number of units that cannot change it however they are poisoned.
 
     The radius is exact for disjoint units; -1 if ballots that are `UNPROVED` change the class without any poisoning.
     """
-    counts = tally(ballots, classes)
-    winner = int(np.argmax(counts))
-    unproved = int(np.sum(ballots == UNPROVED))
-    attacks = [units + 1]
-    for rival in set(range(classes)) - {winner}:
-        sums = unit_sums(overtaking(winner, rival)[ballots], runs, units)
-        attacks.append(attack_size(sums, lead(counts, winner, rival) - unproved))
-    return winner, min(attacks) - 1
+    winner, routes = plurality_routes(ballots, classes)
+    return winner, radius(routes, runs, units)
 
 
 def targeted(ballots: np.ndarray, runs: np.ndarray, units: int, classes: int, target: int) -> int:
@@ -97,36 +134,66 @@ def targeted(ballots: np.ndarray, runs: np.ndarray, units: int, classes: int, ta
     return attack - 1
 
 
-def runoff(places: np.ndarray, runs: np.ndarray, units: int) -> tuple[int, int]:
-    """The winner of a run-off between the two classes with most first places, and a number of units that cannot change it.
+def runoff_routes(places: np.ndarray) -> tuple[int, list[Route]]:
+    """The winner of a run-off between the two classes with most first places, and the routes to another.
 
-    places (classifiers, classes) holds the rank each classifier gives each class, 0 the best; a row of `ABSTAIN` abstains. Source:
-    arXiv 2302.02300; there are two ways to lose. Out of the first two: two rivals pass the winner, which needs both leads and
-    their sum (weights 3 for a vote of the winner, 0 for one of the two rivals, 1 otherwise) used up. Beaten in the run-off by a
-    rival: the rival passes the second (unless it is the second), and the preferences of the winner over it are used up.
+    places (classifiers, classes) holds the rank each classifier gives each class, 0 the best; a row of `ABSTAIN` abstains. There
+    are two kinds of routes. Out of the first two: two rivals pass the winner, which uses up both leads and also their sum (weights
+    3 for a vote of the winner, 0 for one of the two rivals, 1 otherwise). Beaten in the run-off: a rival passes every class but the
+    winner, and the preferences of the winner over it are used up.
     """
     classes = places.shape[1]
     ballots = np.where((places == ABSTAIN).all(axis=1), ABSTAIN, np.argmin(places, axis=1))
     counts = tally(ballots, classes)
     first, second = np.lexsort((np.arange(classes), -counts))[:2]
     ahead, behind = (int((places[:, a] < places[:, b]).sum()) for a, b in ((first, second), (second, first)))
-    winner, second = (first, second) if (ahead, second) > (behind, first) else (second, first)
+    winner = int(first if (ahead, second) > (behind, first) else second)
     rivals = [c for c in range(classes) if c != winner]
 
-    def cost(table: np.ndarray, gap: int) -> int:
-        return attack_size(unit_sums(table[ballots], runs, units), gap)
+    def passing(passed: int, c: int) -> Lead:
+        return Lead(ballots, overtaking(passed, c), lead(counts, passed, c))
 
-    attacks = [units + 1]
-    for a, b in combinations(rivals, 2):
-        gaps = [lead(counts, winner, c) for c in (a, b)]
-        both = weight_table(1, [(winner, 3), (a, 0), (b, 0)])
-        attacks.append(max(cost(overtaking(winner, a), gaps[0]), cost(overtaking(winner, b), gaps[1]), cost(both, sum(gaps))))
-    for rival in rivals:
-        enter = 0 if rival == second else cost(overtaking(second, rival), lead(counts, second, rival))
-        prefer = np.sign(places[:, rival].astype(int) - places[:, winner])
-        beat = attack_size(unit_sums(1 + prefer, runs, units), int(prefer.sum()) + (rival > winner))
-        attacks.append(max(enter, beat))
-    return int(winner), min(attacks) - 1
+    def beating(c: int) -> Lead:
+        preferred = np.sign(places[:, c].astype(int) - places[:, winner])
+        return Lead(1 + preferred, np.arange(3), int(preferred.sum()) + (c > winner))
+
+    out = [
+        Route((a, b), (one, other, Lead(ballots, weight_table(1, [(winner, 3), (a, 0), (b, 0)]), one.gap + other.gap)))
+        for a, b in combinations(rivals, 2)
+        for one, other in [(passing(winner, a), passing(winner, b))]
+    ]
+    beaten = [Route((c,), (beating(c), *(passing(other, c) for other in rivals if other != c))) for c in rivals]
+    return winner, out + beaten
+
+
+def runoff(places: np.ndarray, runs: np.ndarray, units: int) -> tuple[int, int]:
+    """The winner of a run-off between the two classes with most first places, and a number of units that cannot change it.
+
+    Source: arXiv 2302.02300, which lets a rival enter by passing the second; that it must pass the others as well is ours.
+    """
+    winner, routes = runoff_routes(places)
+    return winner, radius(routes, runs, units)
+
+
+def cover(weights: np.ndarray, gaps: np.ndarray, runs: np.ndarray, units: int) -> list[int] | None:
+    """Units, chosen one after the other by what they still add, that use up every gap; None where all of them do not.
+
+    weights (leads, classifiers), gaps (leads,). A classifier counts once however many of its units are taken, and a unit adds to a
+    lead no more than is left of it; ties go to the smaller unit.
+    """
+    weights, left, taken = weights.copy(), np.maximum(gaps, 0), []
+    while left.any():
+        gains = np.stack([unit_sums(row, runs, units) for row in weights])
+        added = np.minimum(gains, left[:, None]).sum(axis=0)
+        unit = int(np.argmax(added))
+        if added[unit] == 0:
+            return None
+        taken.append(unit)
+        left = np.maximum(left - gains[:, unit], 0)
+        for u, b, n in runs:
+            if u <= unit < u + n:
+                weights[:, b + unit - u] = 0
+    return taken
 
 
 def median_interval(values: np.ndarray, runs: np.ndarray, units: int, radius: int) -> tuple[float, float]:
@@ -139,6 +206,16 @@ def median_interval(values: np.ndarray, runs: np.ndarray, units: int, radius: in
     high = _upper_end(values, runs, units, radius, middle + 1)
     low = -_upper_end(-values, runs, units, radius, len(values) - middle)
     return low, high
+
+
+def median_radius(values: np.ndarray, runs: np.ndarray, units: int, low: float, high: float) -> int:
+    """A number of units that cannot move the (lower) median of `values` (classifiers,) out of [low, high]; exact for disjoint
+    units, -1 if it lies outside.
+    """
+    middle = (len(values) - 1) // 2
+    sides = ((values <= high, middle + 1), (values >= low, len(values) - middle))
+    spare = [(inside, int(inside.sum()) - needed + 1) for inside, needed in sides]
+    return min(attack_size(unit_sums(inside, runs, units), gap) for inside, gap in spare) - 1
 
 
 def _upper_end(values: np.ndarray, runs: np.ndarray, units: int, radius: int, needed: int) -> float:

@@ -118,12 +118,14 @@ def check(arguments: argparse.Namespace) -> int:
 
 def audit(arguments: argparse.Namespace) -> int:
     """Prints the buckets that most answers hang on."""
+    from certify.cli.progress import progress_bar
     from certify.cli.table import table
     from certify.poisoning.audit import audit as worst
 
     run = _open(arguments)
     ensemble = run.ensemble()
-    found = worst(run.votes(ensemble), run.spread, arguments.top)
+    with progress_bar("attacks", len(run.test.y)) as advance:
+        found = worst(_ballots(run, ensemble, arguments.rule), run.spread, arguments.top, arguments.rule, advance)
     rows = [
         (str(u), str(len(ensemble.data.buckets[u])), str(alone), str(together), _sources(run.training, ensemble.data.buckets[u]))
         for u, alone, together in zip(found.buckets, found.changes_alone, found.in_attacks, strict=True)
@@ -237,12 +239,16 @@ def _sources(training: Inputs, bucket: np.ndarray) -> str:
 
 def _certificate(run: Run, ensemble: Ensemble, arguments: argparse.Namespace) -> tuple[Certificate, dict[str, dict]]:
     """The certificate that was asked for, and what else was: each with a line to print."""
-    found = run.certify(_ballots(run, ensemble, arguments), arguments.rule, arguments.threat)
+    from certify.cli.progress import progress_bar
+
+    ballots = _ballots(run, ensemble, arguments.rule) if arguments.evasion_eps is None else _proved(run, ensemble, arguments)
+    found = run.certify(ballots, arguments.rule, arguments.threat)
     if arguments.evasion_eps is not None:
         region = f"inputs within {arguments.evasion_eps} (l_{arguments.norm:g}) of each test input"
         found = found.assuming(f"every answer holds for all {region}; votes not proved there count for the adversary")
     if arguments.tighten:
-        found = found.tightened()
+        with progress_bar("tightening", len(found.winners)) as advance:
+            found = found.tightened(arguments.edits, progress=advance)
     extra: dict[str, dict] = {}
     for edits in arguments.collective:
         share = found.collective_accuracy(edits)
@@ -250,31 +256,33 @@ def _certificate(run: Run, ensemble: Ensemble, arguments: argparse.Namespace) ->
         extra[f"collective@{edits}"] = {"accuracy": share, "text": text}
     if arguments.attack is not None:
         attack = found.attack(arguments.attack)
-        text = f"input {arguments.attack}: poisoning buckets {attack.buckets.tolist()} can turn {attack.winner} into {attack.rival}"
+        rivals = " or ".join(map(str, attack.rivals))
+        text = f"input {arguments.attack}: poisoning buckets {attack.buckets.tolist()} can turn {attack.winner} into {rivals}"
         extra[f"attack@{arguments.attack}"] = {"buckets": attack.buckets.tolist(), "text": text}
     return found, extra
 
 
-def _ballots(run: Run, ensemble: Ensemble, arguments: argparse.Namespace) -> Votes:
-    """The votes in the folder, ranked where the rule wants it, proved where evasion is asked for."""
+def _ballots(run: Run, ensemble: Ensemble, rule: str) -> Votes:
+    """The votes in the folder, ranked where the rule wants it."""
     from certify.cli.progress import progress_bar
 
     cast = run.votes(ensemble)
-    with progress_bar("votes", run.spread.classifiers) as advance:
-        if arguments.evasion_eps is not None:
-            from certify.poisoning.evasion import proved_votes
+    if rule == "plurality":
+        return cast
+    with progress_bar("rankings", run.spread.classifiers) as advance:
+        return ensemble.rankings(run.test.X, advance)
 
-            domain = None if arguments.domain is None else (arguments.domain[0], arguments.domain[1])
-            return proved_votes(
-                ensemble,
-                run.test.X,
-                arguments.evasion_eps,
-                arguments.norm,
-                domain,
-                method=arguments.method,
-                progress=advance,
-            )
-        return ensemble.rankings(run.test.X, advance) if arguments.rule == "runoff" else cast
+
+def _proved(run: Run, ensemble: Ensemble, arguments: argparse.Namespace) -> Votes:
+    """The votes of networks that hold for all inputs within reach of a test input."""
+    from certify.cli.progress import progress_bar
+    from certify.poisoning.evasion import proved_votes
+
+    domain = None if arguments.domain is None else (arguments.domain[0], arguments.domain[1])
+    region = run.test.X, arguments.evasion_eps, arguments.norm, domain
+    run.votes(ensemble)
+    with progress_bar("proofs", run.spread.classifiers) as advance:
+        return proved_votes(ensemble, *region, method=arguments.method, progress=advance)
 
 
 def _curve(certificates: Sequence[tuple[str, Certificate]], edits: Sequence[int]) -> str:

@@ -67,6 +67,10 @@ def _jobs(action: argparse.ArgumentParser) -> None:
     action.add_argument("--jobs", type=positive, metavar="N", help="processes for scikit-learn learners")
 
 
+def _rule(action: argparse.ArgumentParser) -> None:
+    action.add_argument("--rule", choices=RULES, default="plurality", help="how votes elect (default: plurality)")
+
+
 def _partition(action: argparse.ArgumentParser) -> None:
     _run(action)
     _data(action, "training")
@@ -96,7 +100,7 @@ def _votes(action: argparse.ArgumentParser) -> None:
 def _certify(action: argparse.ArgumentParser) -> None:
     _run(action)
     edits = [0, 1, 2, 5, 10, 20]
-    action.add_argument("--rule", choices=RULES, default="plurality", help="how votes elect (default: plurality)")
+    _rule(action)
     action.add_argument("--threat", choices=THREATS, default="insert_delete", help="what one edit is (default: insert_delete)")
     action.add_argument("--edits", type=count, nargs="+", default=edits, metavar="N", help="numbers of edits to report")
     action.add_argument("--tighten", action="store_true", help="larger radii by linear programming (d > 1; slow)")
@@ -119,6 +123,7 @@ def _check(action: argparse.ArgumentParser) -> None:
 
 def _audit(action: argparse.ArgumentParser) -> None:
     _run(action)
+    _rule(action)
     action.add_argument("--top", type=positive, default=20, metavar="N", help="how many buckets (default: 20)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from certify.poisoning.attack import smallest_attack
 from certify.poisoning.collective import changed_by_one
 from certify.poisoning.spread import Spread
-from certify.poisoning.votes import Votes, plurality
+from certify.poisoning.votes import RULES, Votes
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,20 @@ class Audit:
     in_attacks: np.ndarray
 
 
-def audit(votes: Votes, spread: Spread, top: int = 20) -> Audit:
-    """The `top` buckets by the number of answers (by plurality) that they can change alone (exact), then by attacks found with
-    them.
+def audit(
+    votes: Votes, spread: Spread, top: int = 20, rule: str = "plurality", progress: Callable[[int], None] = lambda steps: None
+) -> Audit:
+    """The `top` buckets by the number of answers that they can change alone (exact), then by attacks found with them.
+
+    An answer that no buckets can change has no attack.
     """
     votes = votes.aligned(spread)
-    fragile = plurality(votes, spread).radii < 1
-    alone = changed_by_one(votes.ballots[:, fragile], spread, votes.classes)
+    radii = RULES[rule](votes, spread).radii
+    alone = changed_by_one(votes, spread, rule, np.flatnonzero(radii < 1))
     together = np.zeros(spread.units, dtype=np.int64)
-    for ballots in votes.ballots.T:
-        together[smallest_attack(ballots, spread, votes.classes).buckets] += 1
+    progress(int((radii >= spread.units).sum()))
+    for i in np.flatnonzero(radii < spread.units):
+        together[smallest_attack(votes, spread, rule, int(i)).buckets] += 1
+        progress(1)
     order = np.lexsort((np.arange(spread.units), -together, -alone))[:top]
     return Audit(order, alone[order], together[order])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from certify.poisoning.attack import Attack, smallest_attack
 from certify.poisoning.collective import most_changed
 from certify.poisoning.spread import Spread
 from certify.poisoning.threats import Threat, assumptions, threat
-from certify.poisoning.tighten import coverage_rows, tightened_radius
+from certify.poisoning.tighten import tightened_radii
 from certify.poisoning.votes import RULES, Votes
 
 SCHEMA = "certify.poison/1"
@@ -63,31 +63,39 @@ class Certificate:
         return int(ordered[(len(ordered) - 1) // 2]) if len(ordered) else -1
 
     def attack(self, index: int) -> Attack:
-        """A concrete attack on the answer at one input, the smallest there is for disjoint buckets. Plurality only."""
-        self._plurality_only("a concrete attack")
-        return smallest_attack(self.votes.ballots[:, index], self.spread, self.votes.classes)
+        """A concrete attack on the answer at one input, the smallest there is for plurality and disjoint buckets."""
+        if not 0 <= index < len(self.winners):
+            raise ValueError(f"there is no input {index}; inputs go from 0 to {len(self.winners) - 1}")
+        return smallest_attack(self.votes, self.spread, self.rule, index)
 
     def assuming(self, *more: str) -> Certificate:
         """The same certificate with more said about what it covers."""
         return replace(self, assumptions=(*self.assumptions, *more))
 
-    def tightened(self, inputs: Sequence[int] | np.ndarray | None = None) -> Certificate:
-        """The certificate with larger radii where linear programs prove them; for overlapping buckets, a second or so each."""
-        self._plurality_only("tightening")
-        radii, rows = self.bucket_radii.copy(), coverage_rows(self.spread)
-        for i in range(len(radii)) if inputs is None else inputs:
-            radii[i] = tightened_radius(self.votes.ballots[:, i], self.spread, self.votes.classes, int(radii[i]), rows)
+    def tightened(
+        self,
+        edits: Sequence[int] | None = None,
+        inputs: Sequence[int] | np.ndarray | None = None,
+        progress: Callable[[int], None] = lambda steps: None,
+    ) -> Certificate:
+        """The certificate with larger radii where linear programs prove them: for overlapping buckets.
+
+        With `edits` a radius grows only to decide about these numbers of edits, which takes fewer programs; `progress` counts
+        inputs.
+        """
+        sizes = None if edits is None else [size * self.threat.buckets for size in edits]
+        chosen = range(len(self.winners)) if inputs is None else inputs
+        radii = tightened_radii(self.votes, self.spread, self.rule, self.bucket_radii, chosen, sizes, progress)
         return replace(self, bucket_radii=radii)
 
-    def collective_accuracy(self, edits: int) -> float:
+    def collective_accuracy(self, edits: int, progress: Callable[[int], None] = lambda steps: None) -> float:
         """A lower limit of the accuracy on all inputs together after the same so many edits for all; exact for one bucket."""
-        self._plurality_only("a collective certificate")
         if self.labels is None:
             raise ValueError("a collective accuracy needs labels")
         size = edits * self.threat.buckets
         right = (self.winners == self.labels) & (self.bucket_radii >= 0)
-        changed = most_changed(self.votes.ballots[:, right & (self.bucket_radii < size)], self.spread, self.votes.classes, size)
-        return (int(right.sum()) - changed) / len(self.labels)
+        fragile = np.flatnonzero(right & (self.bucket_radii < size))
+        return (int(right.sum()) - most_changed(self.votes, self.spread, self.rule, fragile, size, progress)) / len(self.labels)
 
     def record(self, edits: Sequence[int]) -> dict[str, Any]:
         """The certificate as JSON values, with the curve of certified accuracy at the given numbers of edits."""
@@ -111,10 +119,6 @@ class Certificate:
             "labels": None if self.labels is None else np.asarray(self.labels).tolist(),
             "radii": self.radii.tolist(),
         }
-
-    def _plurality_only(self, what: str) -> None:
-        if self.rule != "plurality":
-            raise ValueError(f"{what} is known for the plurality rule only, not for {self.rule}")
 
 
 def certify_votes(

@@ -133,7 +133,7 @@ class FiniteAggregation(ClassifierMixin, BaseEstimator):
 
     def audit(self, X: Any, top: int = 20) -> Audit:
         """The buckets that most answers on X hang on."""
-        return audit(self.votes(X), self.ensemble_.spread, top)
+        return audit(self.votes(X), self.ensemble_.spread, top, self.rule)
 
     def _spread(self) -> Spread:
         return finite(self.k, self.d)

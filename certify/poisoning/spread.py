@@ -31,9 +31,20 @@ class Spread:
         return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
     @cached_property
+    def classifiers_of(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each bucket's classifiers begin, (units + 1,), and the classifiers of all buckets in a row, sorted for each."""
+        return np.searchsorted(self.pairs[:, 0], np.arange(self.units + 1)), np.ascontiguousarray(self.pairs[:, 1])
+
+    @cached_property
+    def units_of(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each classifier's buckets begin, (classifiers + 1,), and the buckets of all classifiers in a row, sorted for each."""
+        units, classifiers = self.pairs[np.lexsort((self.pairs[:, 0], self.pairs[:, 1]))].T
+        return np.searchsorted(classifiers, np.arange(self.classifiers + 1)), np.ascontiguousarray(units)
+
+    @cached_property
     def degree(self) -> int:
         """The largest number of classifiers that see one bucket."""
-        return int(np.bincount(self.pairs[:, 0], minlength=1).max()) if len(self.pairs) else 0
+        return int(np.diff(self.classifiers_of[0]).max(initial=0))
 
     @cached_property
     def disjoint(self) -> bool:
@@ -43,12 +54,14 @@ class Spread:
     @cached_property
     def seen(self) -> list[np.ndarray]:
         """For every classifier the sorted buckets it is trained on."""
-        pairs = self.pairs[np.lexsort((self.pairs[:, 0], self.pairs[:, 1]))]
-        return np.split(pairs[:, 0], np.searchsorted(pairs[:, 1], np.arange(1, self.classifiers)))
+        starts, units = self.units_of
+        return np.split(units, starts[1:-1])
 
-    def seeing(self, unit: int) -> np.ndarray:
-        """The sorted classifiers that see a bucket."""
-        return self.pairs[self.pairs[:, 0] == unit, 1]
+    def seeing(self, units: Sequence[int] | np.ndarray | int) -> np.ndarray:
+        """The sorted classifiers that see a bucket, or any of several."""
+        starts, classifiers = self.classifiers_of
+        parts = [classifiers[starts[u] : starts[u + 1]] for u in np.atleast_1d(np.asarray(units, dtype=np.int64))]
+        return np.unique(np.concatenate([*parts, np.zeros(0, dtype=np.int64)]))
 
 
 def disjoint(k: int) -> Spread:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from certify.kernels import votes_cpu
-from certify.kernels.votes_reference import ABSTAIN, MAX_CLASSES, MISSING, UNPROVED, median_interval
+from certify.kernels.votes_reference import ABSTAIN, MAX_CLASSES, MISSING, UNPROVED
 from certify.poisoning.spread import Spread
 
 TILE = 256
@@ -90,7 +90,7 @@ def plurality(votes: Votes, spread: Spread) -> Radii:
 
     Ballots that are `UNPROVED` count for whatever rival they help, at no cost to the adversary (arXiv 2301.11824).
     """
-    _check_sums(2, spread)
+    check_sums(2, spread)
     votes = votes.aligned(spread)
     winners, radii = _empty(votes), _empty(votes)
     for part, tile in votes.tiles():
@@ -103,7 +103,7 @@ def runoff(votes: Votes, spread: Spread) -> Radii:
 
     Source: arXiv 2302.02300, with bounds on shared classifiers of our own where buckets overlap.
     """
-    _check_sums(3, spread)
+    check_sums(3, spread)
     votes = votes.aligned(spread)
     if votes.places is None:
         raise ValueError("a run-off needs `places`, the rank that each classifier gives each class")
@@ -122,7 +122,7 @@ def runoff(votes: Votes, spread: Spread) -> Radii:
 
 def targeted(votes: Votes, spread: Spread, targets: Sequence[int] | np.ndarray | int) -> np.ndarray:
     """A number of buckets that cannot make `targets` (one class, or one per input) win, -1 where it wins already: (inputs,)."""
-    _check_sums(votes.classes + 1, spread)
+    check_sums(votes.classes + 1, spread)
     votes = votes.aligned(spread)
     wanted = np.broadcast_to(np.asarray(targets, dtype=np.int64), votes.ballots.shape[1:])
     if wanted.size and not 0 <= wanted.min() <= wanted.max() < votes.classes:
@@ -131,21 +131,6 @@ def targeted(votes: Votes, spread: Spread, targets: Sequence[int] | np.ndarray |
     for part, tile in votes.tiles():
         radii[part] = votes_cpu.targeted(tile, spread.runs, spread.units, spread.degree, votes.classes, wanted[part])
     return radii
-
-
-def median_intervals(values: np.ndarray, spread: Spread, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of intervals that hold the (lower) median of regressors, (classifiers, inputs), after any `radius` buckets are poisoned.
-
-    Row b of `values` must be classifier b. Exact where classifiers see one bucket each; ends are infinite where nothing is
-    certified.
-    """
-    if values.ndim != 2 or len(values) != spread.classifiers:
-        raise ValueError(f"values must be ({spread.classifiers}, inputs), got {list(values.shape)}")
-    if np.isnan(values).any():
-        raise ValueError("values contain NaN; give a regressor without data a constant that is fixed beforehand")
-    ends = [median_interval(column, spread.runs, spread.units, radius) for column in values.T]
-    low, high = np.array(ends, dtype=np.float64).reshape(-1, 2).T
-    return low, high
 
 
 RULES = {"plurality": plurality, "runoff": runoff}
@@ -171,7 +156,8 @@ def _empty(votes: Votes) -> np.ndarray:
     return np.empty(votes.ballots.shape[1], dtype=np.int64)
 
 
-def _check_sums(weight: int, spread: Spread) -> None:
+def check_sums(weight: int, spread: Spread) -> None:
+    """A ValueError where sums of so large weights over a bucket's classifiers leave the kernels' numbers."""
     if weight * spread.degree > _LARGEST_SUM:
         raise ValueError(f"a bucket is seen by {spread.degree} classifiers; at most {_LARGEST_SUM // weight} are supported")
 

@@ -85,7 +85,7 @@ def test_poisoning_every_sample_of_certified_buckets_changes_no_certified_answer
     for used, survives in ((attack.buckets[: certificate.radii[i]], True), (attack.buckets, False)):
         y = TRAIN_Y.copy()
         for u in used:
-            y[ensemble.ensemble_.data.buckets[u]] = attack.rival
+            y[ensemble.ensemble_.data.buckets[u]] = attack.rivals[0]
         flipped = clone(ensemble).fit(TRAIN_X, y)
         assert (flipped.predict(TEST_X[i : i + 1])[0] == certificate.winners[i]) == survives
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from certify.kernels import votes_reference as reference
 from certify.kernels.votes_reference import ABSTAIN, MISSING, UNPROVED
 from certify.poisoning.spread import disjoint, finite, overlapping
-from certify.poisoning.votes import Votes, median_intervals, plurality, runoff, targeted, votes_from_scores
+from certify.poisoning.votes import Votes, plurality, runoff, targeted, votes_from_scores
 from tests.poisoning import strategies as elections
 
 generated = settings(max_examples=80, deadline=None)
@@ -94,27 +94,6 @@ def test_runoff_radius_is_never_too_large_with_four_classes(data: st.DataObject)
         return any(elections.runoff_winner(v) != found.winners[0] for v in elections.revotes(places, reached, options))
 
     assert found.radii[0] <= elections.smallest(spread, wins) - 1
-
-
-@generated
-@given(st.data())
-def test_median_interval_is_exact_for_disjoint_buckets_and_holds_for_others(data: st.DataObject) -> None:
-    spread = data.draw(elections.spreads(most=6))
-    values = np.array(
-        data.draw(st.lists(st.integers(-3, 3), min_size=spread.classifiers, max_size=spread.classifiers)), dtype=float
-    )
-    radius = data.draw(st.integers(0, spread.units))
-    (low,), (high,) = median_intervals(values[:, None], spread, radius)
-    medians = [
-        np.sort(changed)[(len(values) - 1) // 2]
-        for size, reached in elections.attacks(spread)
-        if size <= radius
-        for changed in elections.revotes(values, reached, [-np.inf, np.inf])
-    ]
-    assert low <= min(medians)
-    assert max(medians) <= high
-    if spread.disjoint:
-        assert (low, high) == (min(medians), max(medians))
 
 
 @generated
