@@ -10,9 +10,6 @@ from certify.bench.tools import Answer, Tool
 from certify.bench.worker import Ending
 from certify.report.store import DECIDED
 
-KILLED = Ending("itself", -signal.SIGKILL)
-"""How an instance ended whose supervising process did not live to tell."""
-
 
 @dataclass(frozen=True)
 class Said:
@@ -42,6 +39,13 @@ def conclude(ending: Ending, said: Said, tool: Tool, limits: Limits) -> Answer:
         late = f"answered {answer.verdict} after {ending.seconds:.2f} s, past its limit of {limits.seconds:g} s"
         return Answer("timed-out", message="; ".join(filter(None, (late, answer.message))))
     return answer
+
+
+def unreported(code: int) -> Ending:
+    """How an instance ended whose supervising process left no report and this exit code: killed with it, or by a fault of ours."""
+    return (
+        Ending("itself", code) if code < 0 else Ending("unstarted", message=f"its supervising process ended with exit code {code}")
+    )
 
 
 def _killed_at_time(ending: Ending, limits: Limits) -> Answer:

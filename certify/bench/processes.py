@@ -2,7 +2,7 @@
 
 Three ways lead out of a process tree, and each is barred: a child outlives its parent (it asks the kernel to be killed with it), an
 orphan is handed to init (the supervising process adopts it), and a process starts a session of its own (children are found by
-parentage, not by session).
+parentage, not by session). Where the supervising process is gone, they are found by a mark in their environment.
 """
 
 from __future__ import annotations
@@ -73,20 +73,19 @@ def end_descendants() -> None:
         time.sleep(0.005)
 
 
-def end_session(session: int) -> None:
-    """Kills all processes of a session: what is left of one whose supervising process was killed itself."""
+def end_marked(marker: str) -> None:
+    """Kills all processes with these words in their environment: what is left of a tree whose supervising process was killed itself."""
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline and (found := list(_living_members(session))):
+    while time.monotonic() < deadline and (found := list(_marked(marker))):
         for pid in found:
             _kill(pid)
         time.sleep(0.005)
 
 
-def _living_members(session: int) -> Iterator[int]:
+def _marked(marker: str) -> Iterator[int]:
+    """The living among them: a zombie's environment is empty."""
     for entry in _PROC.glob("[0-9]*"):
-        # pid (name) state parent group session ...: the name may hold anything, brackets as well
-        fields = _read(entry / "stat").rpartition(")")[2].split()
-        if fields and fields[0] != "Z" and int(fields[3]) == session:
+        if marker in _read(entry / "environ"):
             yield int(entry.name)
 
 
@@ -102,10 +101,10 @@ def _kill(pid: int) -> None:
 
 
 def _read(path: Path) -> str:
-    """The file, or nothing where the process it tells of is gone."""
+    """The file, or nothing where the process it tells of is gone or another user's."""
     try:
         return path.read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return ""
 
 

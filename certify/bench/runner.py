@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from certify.bench.instances import files, obstacle
-from certify.bench.outcomes import KILLED, Limits, Said, conclude
-from certify.bench.processes import end_session
+from certify.bench.outcomes import Limits, Said, conclude, unreported
+from certify.bench.processes import end_marked
 from certify.bench.settings import Settings
 from certify.bench.tools import Tool
 from certify.bench.worker import ERRORS, OUTPUT, Ending, Job
@@ -32,6 +32,8 @@ from certify.report.store import Instance, Outcome, Result, now
 ATTEMPTS = 2
 RESULT = "result"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+MARK = "CERTIFY_BENCH_FOLDER"
+"""Environment variable with the folder of the instance, which marks all its processes."""
 _MOST_TEXT = 1 << 26
 """Bytes read of what a tool printed or wrote."""
 
@@ -87,12 +89,12 @@ class _Worker:
         self.key = key(instance, tool, settings)
         self.folder = Path(tempfile.mkdtemp(dir=folder))
         self.started = now()
-        threads = dict.fromkeys(THREAD_VARIABLES, str(settings.threads))
+        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(settings.threads)), MARK: str(self.folder)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "certify.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **threads},
+            env=environment,
             start_new_session=True,
             text=True,
         )
@@ -121,9 +123,9 @@ class _Worker:
         """The outcome, when the worker has closed its output; None if it was killed from outside and another attempt is left."""
         report = self.stdout.read()
         if not report.endswith("\n"):
-            end_session(self._process.pid)
-        self.stop()
-        ending = Ending(**json.loads(report)) if report.endswith("\n") else KILLED
+            end_marked(str(self.folder))
+        code = self.stop()
+        ending = Ending(**json.loads(report)) if report.endswith("\n") else unreported(code)
         if ending.killed and self.attempt < ATTEMPTS:
             return None
         said = Said(*(_text(self.folder / name) for name in (OUTPUT, ERRORS, RESULT)))
@@ -131,16 +133,16 @@ class _Worker:
         facts: dict[str, Any] = {"key": self.key, "seconds": ending.seconds, "started": self.started, "peak_memory": ending.memory}
         return Outcome(**facts, **vars(conclude(ending, said, self.tool, self.limits)))
 
-    def stop(self) -> None:
-        """Ends the worker and all it started; it may have ended already."""
+    def stop(self) -> int:
+        """Ends the worker and all it started, which may have ended already; its exit code."""
         for pipe in (self.stdin, self.stdout):
             with suppress(BrokenPipeError):
                 pipe.close()
         try:
-            self._process.wait(timeout=10.0)
+            return self._process.wait(timeout=10.0)
         except subprocess.TimeoutExpired:
-            end_session(self._process.pid)
-            self._process.wait()
+            end_marked(str(self.folder))
+            return self._process.wait()
 
 
 def _text(path: Path) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import certify
+from certify.report.store import VERDICTS
 
 PLACES = ("model", "property", "timeout", "result")
 PREFIXES: Mapping[str, str] = {
@@ -100,8 +101,9 @@ def read_record(output: str, result: str) -> Answer:
     """The answer of `certify verify --json --witness RESULT`: a JSON record, and a result file where there is a witness."""
     try:
         record = json.loads(output)
+        verdict = VERDICTS[VERDICTS.index(record["verdict"])]
         bound = None if record["bound"] is None else float(record["bound"])
-        return Answer(record["verdict"], read_result(result).witness, "; ".join(record["notes"]), record["plan"] or None, bound)
+        return Answer(verdict, read_result(result).witness, "; ".join(record["notes"]), record["plan"] or None, bound)
     except (ValueError, KeyError, TypeError):
         return Answer("error", message=f"printed no record of a verification: {_shortened(output)}" if output.strip() else "")
 

@@ -20,9 +20,10 @@ import sys
 import time
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 
 from certify.bench.processes import adopt_orphans, descendants, die_with_parent, end_descendants, private_memory
 
@@ -62,7 +63,7 @@ class Ending:
     @property
     def killed(self) -> bool:
         """Whether somebody else killed it: a person, or the system for want of memory."""
-        return self.how == "itself" and self.code == -SIGKILL
+        return self.how == "itself" and -self.code in (SIGKILL, SIGTERM)
 
 
 def main() -> None:
@@ -78,6 +79,8 @@ def main() -> None:
         end_descendants()
     if ending is None:
         shutil.rmtree(job.folder, ignore_errors=True)
+        with suppress(OSError):  # the last one of a batch takes the batch's folder along
+            Path(job.folder).parent.rmdir()
     else:
         print(json.dumps(asdict(ending)), flush=True)
 
