@@ -261,8 +261,10 @@ def optimise(
         pass_ = _back(relaxed, free, start, owner, inequalities)
         improved = pass_.value > best
         best = torch.where(improved | pass_.value.isnan(), pass_.value, best)
-        for variables in (*(side for node in free.values() for _, side in node.sides), *inequalities):
-            variables.keep(improved)
+        for side in (side for node in free.values() for _, side in node.sides):
+            side.keep(improved)
+        for inequality in inequalities:
+            inequality.keep(improved)
         last = iteration == schedule.iterations or relaxed.budget.spent or (goal is not None and bool((best > goal).all()))
         if last or pass_.rows is None or not (free or inequalities):
             break
@@ -284,10 +286,11 @@ def minimum(
     *,
     inequalities: Sequence[Inequality] = (),
     initial: Parameters | None = None,
+    forth: bool = True,
 ) -> tuple[Tensor, Tape | None]:
     """The bound that given lines and multipliers have, and the tape of that pass (None where the input does not matter)."""
     pass_ = _back(relaxed, _free_nodes(relaxed, owner, initial), start, owner, inequalities)
-    return pass_.value, None if pass_.rows is None else _forth(relaxed, pass_, owner)
+    return pass_.value, None if pass_.rows is None or not forth else _forth(relaxed, pass_, owner)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Inequalities with multipliers: split neurons (beta-CROWN, arXiv 2103.06624, eq. 8) and assumed conditions on outputs (INVPROP, 2302.01404).
+"""Inequalities with multipliers: split neurons (beta-CROWN, arXiv 2103.06624) and assumed conditions on outputs (INVPROP, 2302.01404).
 
 Both are rows a with a bound h such that a @ z <= h holds on the points that matter; `alpha.optimise` adds multiplier times row to what it
 bounds, and ascends along the derivative a @ z* - h. Any multiplier >= 0 gives a sound bound, so that the best ones found in float32 can
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -51,8 +52,11 @@ class Splits:
     sign: Tensor
     point: Tensor
     reach: Tensor
+    place: tuple[Tensor, Tensor]
+    """Where the multipliers are kept: row and column of the caller's `table`."""
     multipliers: Multipliers
     rounding: Rounding
+    table: ClassVar[str] = "multiplier"
 
     def start(self, count: int) -> tuple[Mapping[str, Rows], Tensor]:
         """See `alpha.Inequality`. Rounding: sums of multipliers of one neuron err by less than gamma times their terms."""
@@ -79,7 +83,7 @@ class Splits:
 
 
 @dataclass
-class Conditions:
+class Assumed:
     """outputs @ y (+ inputs @ x) <= rhs, one for each multiplier: rows (inequalities, *shape) over the output and the input.
 
     `magnitude` bounds the sum of |terms| of each over its set; rounding allows for it.
@@ -91,8 +95,11 @@ class Conditions:
     inputs: Tensor | None
     rhs: Tensor
     magnitude: Tensor
+    place: tuple[Tensor, Tensor]
+    """As in `Splits`."""
     multipliers: Multipliers
     rounding: Rounding
+    table: ClassVar[str] = "weight"
 
     def start(self, count: int) -> tuple[Mapping[str, Rows], Tensor]:
         """See `alpha.Inequality`."""

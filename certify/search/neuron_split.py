@@ -1,0 +1,352 @@
+"""Branch and bound over the neurons: beta-CROWN (arXiv 2103.06624) on domains that are cut at the kinks of activations.
+
+The open clauses share a root: intervals of all neurons. Each clause then narrows them by assuming that it is satisfied (`tighten`), and
+what is left of it is a domain, which is bounded, and split at a neuron while the bound does not decide. Everything is searched for in
+float32; a domain is closed only by a bound in float64 with outward rounding.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from math import inf
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from certify.bounds.alpha import Schedule, minimum
+from certify.bounds.budget import Budget
+from certify.bounds.compute import relax
+from certify.bounds.relaxed import Relaxed
+from certify.bounds.rounding import NEAREST, OUTWARD
+from certify.graph import Graph
+from certify.io.witness import Witness, replay
+from certify.operators.base import Elementwise
+from certify.operators.rows import DenseRows
+from certify.operators.table import OPS
+from certify.search.branching import Candidates, choose, propose, splittable_nodes
+from certify.search.domain_bounds import Base, Conditions, Cut, Goals, Layout, Network, cut, improve, prove
+from certify.search.domains import Domains, Neurons, Worklist
+from certify.search.evidence import ClosedDomains
+from certify.search.leaf import Domain as LeafDomain
+from certify.search.leaf import close_leaves
+from certify.search.proving import coefficients, lost_digits
+from certify.search.stage import Problem, Progress, count
+from certify.search.tighten import Sets, tighten
+
+_ROOT = Schedule(iterations=20, step=0.3, decay=0.9)
+_TIGHTEN = Schedule(iterations=10, step=0.3, decay=0.9)
+_STEP = Schedule(iterations=12, step=0.2, decay=0.9)
+_CANDIDATES = 6
+_MOST_DOMAINS, _SECONDS_A_STEP = 4096, 1.0
+
+
+def splittable(graph: Graph) -> bool:
+    """Whether some neuron can be split: an elementwise function of something else than the input."""
+    return any(isinstance(OPS.get(node.op), Elementwise) and node.inputs[0] != graph.input for node in graph.nodes)
+
+
+def split_neurons(problem: Problem, progress: Progress) -> Progress:
+    """Excludes open clauses by branch and bound over neurons, or finds a witness among the minimisers of its bounds.
+
+    Ends at the deadline with whatever is decided by then.
+    """
+    clauses = np.flatnonzero(progress.open)
+    root = _root(problem, clauses)
+    if root is None:
+        return progress.noted("neuron splitting: no time was left for the bounds of the neurons")
+    run = _Run(problem, root)
+    run.narrow()
+    run.start()
+    while run.going():
+        run.step()
+    line = run.line()
+    open_, margin = progress.open.copy(), progress.margin.copy()
+    open_[clauses[run.excluded]] = False
+    margin[clauses[run.excluded]] = np.maximum(margin[clauses[run.excluded]], run.margin[run.excluded])
+    return replace(progress, open=open_, margin=margin, witness=run.witness, log=(*progress.log, line))
+
+
+@dataclass(frozen=True)
+class _Root:
+    """What all domains come from: clause k is input set k of the base; goals are atoms, `clause[g]` the clause of each."""
+
+    clauses: NDArray[np.intp]
+    network: Network
+    base: Base
+    conditions: Conditions
+    atoms: NDArray[np.intp]
+    clause: Tensor
+
+    @property
+    def assumed(self) -> Tensor:
+        """Numbers of the conditions of each clause, (clauses, most), -1 where there are fewer."""
+        members = [(self.clause == k).nonzero().squeeze(1) for k in range(len(self.clauses))]
+        most = max(len(m) for m in members)
+        return torch.stack([torch.nn.functional.pad(m, (0, most - len(m)), value=-1) for m in members])
+
+
+def _root(problem: Problem, clauses: NDArray[np.intp]) -> _Root | None:
+    """Intervals of all neurons on the clauses' input sets, and the atoms as conditions; None where the time is up."""
+    model, table, spec = problem.model, problem.table, problem.spec
+    graph = model.graph
+    regions, of_clause = np.unique([spec.clauses[k].region for k in clauses], return_inverse=True)
+    region = spec.inputs.region(regions).map(lambda t: t.reshape(-1, *graph.input_shape).to(problem.device)).simplest
+    program = model.program(torch.float64, problem.device)
+    budget = Budget(deadline=time.monotonic() + 0.3 * problem.remaining())
+    relaxed = relax(program, region, "alpha-crown", rounding=OUTWARD, budget=budget)
+    if problem.remaining() <= 0:
+        return None
+    neurons = Neurons.of(splittable_nodes(relaxed))
+    network = Network(model, neurons, problem.device, Budget(deadline=problem.deadline))
+    own = torch.from_numpy(of_clause.reshape(-1))
+    ends = (neurons.flat({name: relaxed.intervals[name][end] for name in neurons.nodes})[own] for end in (0, 1))
+    base = Base(region.map(lambda t: t[own]), *ends)
+    wanted = np.zeros(len(spec.clauses), dtype=bool)
+    wanted[clauses] = True
+    atoms = table.of_clauses(wanted)
+    clause = torch.from_numpy(np.searchsorted(clauses, table.clause[atoms]))
+    return _Root(clauses, network, base, _conditions(problem, relaxed, atoms, own[clause]), atoms, clause)
+
+
+def _conditions(problem: Problem, relaxed: Relaxed, atoms: NDArray[np.intp], owner: Tensor) -> Conditions:
+    """The atoms, right-hand sides rounded up; `owner` is the relaxed set of each."""
+    table, graph = problem.table, problem.model.graph
+    rows = [
+        coefficients(matrix, table.direction[atoms], shape, problem.device)
+        for matrix, shape in ((table.directions.outputs, graph.output_shape), (table.directions.inputs, graph.input_shape))
+    ]
+    outputs, inputs = (None if row is None else row.dense() for row in rows)
+    assert outputs is not None
+    magnitude = torch.zeros(len(atoms), dtype=torch.float64)
+    spread = magnitude.clone()
+    for row, name in ((outputs, graph.output), (inputs, graph.input)):
+        if row is not None:
+            l, u = (end[owner] for end in relaxed.intervals[name])
+            magnitude += (row.abs() * torch.maximum(l.abs(), u.abs())).flatten(1).sum(dim=1) * (1 + 1e-9)
+            spread += (row.abs() * (u - l)).flatten(1).sum(dim=1)
+    lost = torch.from_numpy(lost_digits(relaxed, table, atoms, owner))
+    rhs = torch.from_numpy(table.rhs[atoms])
+    rhs = torch.where(lost > 0, torch.nextafter(rhs + lost, torch.full_like(rhs, inf)), rhs)
+    return Conditions(outputs, inputs, rhs, magnitude, spread)
+
+
+class _Run:
+    """The state of one search."""
+
+    def __init__(self, problem: Problem, root: _Root) -> None:
+        self.problem, self.root = problem, root
+        self.started = time.monotonic()
+        self.target = problem.model.graph.output
+        self.base, self.network = root.base, root.network
+        clauses = len(root.clauses)
+        self.excluded = np.zeros(clauses, dtype=bool)
+        self.margin = np.full(clauses, inf)
+        self.stuck = np.zeros(clauses, dtype=bool)
+        self.witness: Witness | None = None
+        self.visited = self.closed = self.deepest = 0
+        self.size = 32
+        self.notes = ""
+
+    def narrow(self) -> None:
+        """Intervals of the neurons, each clause assumed on its own set."""
+        root = self.root
+        sets = len(root.clauses)
+        unsplit = Domains.roots(torch.zeros(sets, root.assumed.shape[1]), torch.zeros(sets, 0))
+        network = replace(self.network, budget=Budget(deadline=time.monotonic() + 0.3 * self.problem.remaining()))
+        tightened, empty = tighten(network, Sets(root.base, unsplit, root.conditions, root.assumed), self.target, _TIGHTEN, 4)
+        self.base = tightened
+        self.excluded |= empty.numpy()
+        self.notes = f"narrowed in {time.monotonic() - self.started:.2f} s, {int(empty.sum())} excluded by it"
+
+    def start(self) -> None:
+        """One domain for each clause that is left, its goal the atom of the best bound."""
+        root = self.root
+        assumed = root.assumed[root.clause]
+        assumed = torch.where(assumed == torch.arange(len(root.atoms))[:, None], -1, assumed)
+        spread = root.conditions.spread
+        unit = spread[:, None] / spread[assumed].clamp(min=1e-12)
+        rows = {self.target: DenseRows(root.conditions.outputs)}
+        if root.conditions.inputs is not None:
+            rows[self.problem.model.graph.input] = DenseRows(root.conditions.inputs)
+        strict = torch.from_numpy(self.problem.table.strict[root.atoms])
+        self.goals = Goals(root.clause, rows, root.conditions.rhs, strict, root.conditions, assumed, unit)
+        domains = Domains.roots((0.01 * unit * (assumed >= 0)).float(), torch.zeros(len(root.atoms), 0))
+        domains = domains.select(torch.from_numpy(~self.excluded)[root.clause].nonzero().squeeze(1))
+        self.layout = Layout({}, {})
+        self.work = Worklist(domains, self.problem.memory)
+        if not len(domains):
+            return
+        piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
+        domains, lines = improve(self.goals, domains, piece, _ROOT, None)
+        self.layout = Layout.of(lines, self._loose(piece))
+        domains = replace(domains, slopes=self.layout.pack(lines, len(domains)))
+        best = [
+            int(of[domains.bound[of].argmax()])
+            for k in range(len(root.clauses))
+            if len(of := (root.clause[domains.goal] == k).nonzero().squeeze(1))
+        ]
+        self.work = Worklist(self._close(domains.select(torch.tensor(best))), self.problem.memory)
+
+    def _loose(self, piece: Cut) -> dict[str, Tensor]:
+        """For each nonlinear node the neurons whose lines are free on some set."""
+        found = {}
+        for node in piece.relaxed.order:
+            rule = OPS.get(node.op)
+            if isinstance(rule, Elementwise):
+                l, u = piece.relaxed.intervals[node.inputs[0]]
+                found[node.name] = (~rule.linear(l, u, node, piece.relaxed.program.params(node))).flatten(1).any(dim=0)
+        return found
+
+    def going(self) -> bool:
+        """Whether there is something to do, and time."""
+        return self.witness is None and len(self.work) > 0 and self.problem.remaining() > 0
+
+    def step(self) -> None:
+        """Bounds some domains, closes those that it can, and splits the others."""
+        began = time.monotonic()
+        domains = self.work.take(self.size)
+        self.visited += len(domains)
+        piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
+        domains, lines = improve(self.goals, domains, piece, _STEP, self.layout.unpack(domains.slopes))
+        domains = replace(domains, slopes=self.layout.pack(lines, len(domains)))
+        left = self._close(domains)
+        if len(left) and self.problem.remaining() > 0:
+            left = self._split(left)
+        self.work.put(left)
+        seconds = time.monotonic() - began
+        if seconds < 0.5 * _SECONDS_A_STEP and len(domains) == self.size:
+            self.size = min(2 * self.size, _MOST_DOMAINS)
+        elif seconds > 1.5 * _SECONDS_A_STEP:
+            self.size = max(self.size // 2, 1)
+
+    def _close(self, domains: Domains) -> Domains:
+        """The domains that remain once those are closed whose bounds hold in real arithmetic."""
+        likely = self.goals.reached(domains.goal, self.goals.threshold[domains.goal] + domains.bound.double())
+        index = likely.nonzero().squeeze(1)
+        if not len(index):
+            return domains
+        near = domains.select(index)
+        bound, empty, _ = prove(self.network, self.base, self.goals, near, self.target, self.layout.unpack(near.slopes))
+        done = self.goals.reached(near.goal, bound)
+        self._note(near.select(done), bound[done], "bound")
+        hollow = empty & ~done
+        self._note(near.select(hollow), torch.full((int(hollow.sum()),), inf, dtype=torch.float64), "infeasible")
+        closed = done | hollow
+        left = torch.ones(len(domains), dtype=torch.bool)
+        left[index[closed]] = False
+        reset = domains.bound.clone()
+        reset[index[~closed]] = (bound - self.goals.threshold[near.goal])[~closed].float()
+        return replace(domains, bound=reset).select(left.nonzero().squeeze(1))
+
+    def _note(self, domains: Domains, bound: Tensor, reason: str) -> None:
+        """Counts closed domains, and hands them over where a proof is wanted."""
+        if not len(domains):
+            return
+        self.closed += len(domains)
+        clause = self.root.clause[domains.goal].numpy()
+        np.minimum.at(self.margin, clause, np.nextafter((bound - self.goals.threshold[domains.goal]).numpy(), -inf))
+        if self.problem.evidence.wanted:
+            data = {"atom": self.root.atoms[domains.goal.numpy()], "bound": bound.numpy(), "multiplier": domains.multiplier.numpy()}
+            paths = domains.paths(self.network.neurons)
+            self.problem.evidence.close(ClosedDomains(self.root.clauses[clause], reason, paths, data))  # type: ignore[arg-type]
+
+    def _split(self, domains: Domains) -> Domains:
+        """The children of the domains; leaves are decided on the spot."""
+        piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
+        lines = self.layout.unpack(domains.slopes)
+        _, tape = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
+        if tape is None:
+            return self._leaves(domains)
+        self._try(tape.values[self.problem.model.graph.input], domains)
+        candidates = propose(piece.relaxed, tape, self.network.neurons, _CANDIDATES)
+        above, below = self._look_ahead(domains, candidates)
+        best, some = choose(candidates, above, below, domains.bound)
+        rest = self._leaves(domains.select((~some).nonzero().squeeze(1)))
+        index = some.nonzero().squeeze(1)
+        if not len(index):
+            return rest
+        neuron, point, unit = (v.gather(1, best).squeeze(1)[index] for v in (candidates.neuron, candidates.point, candidates.unit))
+        children = domains.select(index).halved(neuron, point, unit)
+        self.deepest = max(self.deepest, int(children.depth.max()))
+        return children
+
+    def _look_ahead(self, domains: Domains, candidates: Candidates) -> tuple[Tensor, Tensor]:
+        """Bounds of both children of every candidate with the lines of the parent, less the threshold: (n, k) each."""
+        n, k = candidates.neuron.shape
+        found = []
+        for part in torch.arange(n).split(max(1, self.size // 2)):
+            copies = domains.select(part.repeat_interleave(k))
+            children = copies.halved(*(v[part].reshape(-1) for v in (candidates.neuron, candidates.point, candidates.unit)))
+            piece = cut(self.network, self.base, self.goals, children, self.target, NEAREST)
+            value, _ = minimum(
+                piece.relaxed,
+                piece.start,
+                piece.owner,
+                inequalities=piece.inequalities,
+                initial=self.layout.unpack(children.slopes),
+                forth=False,
+            )
+            value = value - self.goals.threshold[children.goal].float()
+            found.append(torch.maximum(value, children.bound).reshape(2, len(part), k))
+        return tuple(torch.cat(found, dim=1))  # type: ignore[return-value]
+
+    def _leaves(self, domains: Domains) -> Domains:
+        """Closes domains without unstable neurons by linear programs; the others stay open for good, and are counted."""
+        if not len(domains):
+            return domains
+        _, _, piece = prove(self.network, self.base, self.goals, domains, self.target, self.layout.unpack(domains.slopes))
+        clause = self.root.clause[domains.goal].numpy()
+        wanted = [
+            LeafDomain(int(owner), self.root.atoms[self.root.clause.numpy() == k], path)
+            for owner, k, path in zip(piece.owner, clause, domains.paths(self.network.neurons), strict=True)
+        ]
+        leaves = close_leaves(piece.relaxed, self.problem.table, wanted, self.problem.deadline)
+        for k, leaf in zip(clause, leaves, strict=True):
+            if leaf.closed:
+                self.closed += 1
+                self.margin[k] = min(self.margin[k], leaf.margin)
+            else:
+                self.stuck[k] = True
+                if leaf.candidate is not None:
+                    self._replay(leaf.candidate, k)
+        return domains.select(torch.zeros(0, dtype=torch.int64))
+
+    def _try(self, x: Tensor, domains: Domains) -> None:
+        """Looks for a witness among points, one a domain."""
+        clause = self.root.clause[domains.goal]
+        regions = [self.problem.spec.clauses[k].region for k in self.root.clauses[clause.numpy()]]
+        graph = self.problem.model.graph
+        y = self.problem.model.program(torch.float32, self.problem.device).evaluate(x)
+        worst = torch.full((len(x),), -inf)
+        for atom in range(len(self.root.atoms)):
+            mine = (clause == self.root.clause[atom]).nonzero().squeeze(1)
+            value = (self.root.conditions.outputs[atom].float() * y[mine]).flatten(1).sum(dim=1)
+            if self.root.conditions.inputs is not None:
+                value = value + (self.root.conditions.inputs[atom].float() * x[mine]).flatten(1).sum(dim=1)
+            worst[mine] = torch.maximum(worst[mine], value - self.root.conditions.rhs[atom].float())
+        for i in worst.argsort()[:4].tolist():
+            if worst[i] < 1e-5 and self.witness is None:
+                region = self.problem.spec.inputs.attack_region([regions[i]]).box
+                low, high = (end.reshape(graph.input_shape) for end in (region.lower, region.upper))
+                self._replay(torch.clamp(x[i], low, high).numpy(), int(clause[i]))
+
+    def _replay(self, x: NDArray[np.floating], clause: int) -> None:
+        found = replay(self.problem.model, self.problem.spec, x, self.root.clauses[clause : clause + 1])
+        if found.ok:
+            self.witness = found.witness
+
+    def line(self) -> str:
+        """What was done, for the log; settles which clauses are excluded."""
+        goal, bound = self.work.bounds()
+        alive = np.zeros(len(self.root.clauses), dtype=bool)
+        alive[self.root.clause[goal].numpy()] = True
+        self.excluded |= ~alive & ~self.stuck
+        least = f", least margin {float(bound.min()):.4g}" if len(bound) else ""
+        return (
+            f"neuron splitting on {count(len(self.root.clauses))}: {int(self.excluded.sum())} excluded, {self.notes}; "
+            f"{self.visited} domains visited, {self.closed} closed, {len(bound)} open, depth {self.deepest}{least}, "
+            f"{time.monotonic() - self.started:.1f} s"
+        )

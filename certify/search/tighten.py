@@ -1,0 +1,127 @@
+"""Intervals of neurons under the assumption that a clause is satisfied (INVPROP, arXiv 2302.01404), domain by domain.
+
+What a search has to exclude are points of the domain whose output satisfies the clause: bounds of the neurons need to hold on those
+only. Layer after layer each neuron that is not settled is bounded from both sides, its lines and the multipliers of splits and conditions
+optimised; every layer profits from the layers before it and, through the conditions, from those behind it, so that going round again
+pays as long as it settles neurons. Bounds that exclude each other prove that there are no such points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from certify.bounds.alpha import Schedule
+from certify.bounds.relaxed import worth_tightening
+from certify.bounds.rounding import NEAREST
+from certify.graph import Node
+from certify.operators.rows import UnitRows
+from certify.search.domain_bounds import Base, Conditions, Goals, Network, cut, improve, prove
+from certify.search.domains import Domains
+
+_ROW_ELEMENTS = 1 << 24
+"""Node values of all rows that are bounded at once."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Domains as input sets of their own: intervals, the splits that made them, and the conditions that may be assumed on each.
+
+    `assumed` are numbers of conditions, (sets, most), -1 where there are fewer.
+    """
+
+    base: Base
+    splits: Domains
+    conditions: Conditions
+    assumed: Tensor
+
+
+def tighten(
+    network: Network, sets: Sets, target: str, schedule: Schedule, rounds: int, wanted: Tensor | None = None
+) -> tuple[Base, Tensor]:
+    """The sets with intervals that hold wherever the conditions do, never wider; and which sets are proved to hold no such point.
+
+    Only neurons in `wanted`, (sets, neurons), are bounded anew; default: all that are not settled.
+    """
+    base, empty = sets.base, torch.zeros(len(sets.base.lower), dtype=torch.bool)
+    for _ in range(rounds):
+        before = _unsettled(network, base, target)
+        for name in network.neurons.nodes:
+            if network.budget.spent or bool(empty.all()):
+                return base, empty
+            base, empty = _tighten_node(network, replace(sets, base=base), target, name, schedule, empty, wanted)
+        if _unsettled(network, base, target) > 0.98 * before:
+            break
+    return base, empty
+
+
+def _unsettled(network: Network, base: Base, target: str) -> int:
+    relaxed = network.relaxed(base, torch.arange(len(base.lower)), (base.lower.float(), base.upper.float()), target, NEAREST)
+    masks = [worth_tightening(relaxed, network.model.graph.node(name)) for name in network.neurons.nodes]
+    return sum(int(mask.sum()) for mask in masks if mask is not None)
+
+
+def _tighten_node(
+    network: Network, sets: Sets, target: str, name: str, schedule: Schedule, empty: Tensor, wanted: Tensor | None
+) -> tuple[Base, Tensor]:
+    base, node = sets.base, network.model.graph.node(name)
+    first = network.neurons.first[network.neurons.nodes.index(name)]
+    every = torch.arange(len(base.lower))
+    relaxed = network.relaxed(base, every, (base.lower.float(), base.upper.float()), target, NEAREST)
+    mask = worth_tightening(relaxed, node)
+    if mask is None:
+        return base, empty
+    mask = mask.flatten(1) & ~empty[:, None]
+    if wanted is not None:
+        mask &= wanted[:, first : first + mask.shape[1]]
+    owner, index = mask.nonzero(as_tuple=True)
+    if not len(owner):
+        return base, empty
+    lower, upper, empty = base.lower.clone(), base.upper.clone(), empty.clone()
+    values = sum(torch.Size(n.shape).numel() for n in relaxed.order)
+    for own, position in zip(*(t.split(max(1, _ROW_ELEMENTS // (2 * values))) for t in (owner, index)), strict=True):
+        if network.budget.spent:
+            break
+        goals, domains = _neuron_goals(sets, own, position, node, base, first)
+        piece = cut(network, base, goals, domains, target, NEAREST)
+        domains, lines = improve(goals, domains, piece, schedule, None)
+        bound, hollow, _ = prove(network, base, goals, domains, target, lines)
+        low, high = bound[: len(own)], -bound[len(own) :]
+        where = own, first + position
+        lower[where], upper[where] = torch.maximum(lower[where], low), torch.minimum(upper[where], high)
+        empty[own[hollow[: len(own)]]] = True
+        empty |= (lower > upper).any(dim=1)
+    crossed = lower > upper  # of empty sets only, which nobody looks at again: intervals must stay intervals
+    lower, upper = torch.where(crossed, base.lower, lower), torch.where(crossed, base.upper, upper)
+    return Base(base.region, lower, upper), empty
+
+
+def _neuron_goals(sets: Sets, own: Tensor, position: Tensor, node: Node, base: Base, first: int) -> tuple[Goals, Domains]:
+    """Rows e_i and then -e_i, one domain each with the splits of its set; no threshold is good enough."""
+    owner = own.repeat(2)
+    sign = torch.ones(len(own), dtype=torch.float64)
+    rows = {node.name: UnitRows(position.repeat(2), torch.cat([sign, -sign]), node.shape)}
+    width = (base.upper - base.lower)[own, first + position].repeat(2)
+    assumed = sets.assumed[owner]
+    unit = width[:, None] / sets.conditions.spread[assumed].clamp(min=1e-12)
+    nothing = torch.full((len(owner),), torch.inf, dtype=torch.float64)
+    goals = Goals(owner, rows, nothing, torch.zeros(len(owner), dtype=torch.bool), sets.conditions, assumed, unit)
+    split = sets.splits.select(owner)
+    widths = _widths(base, split, owner)
+    domains = replace(
+        split,
+        goal=torch.arange(len(owner)),
+        bound=torch.full((len(owner),), -torch.inf),
+        unit=(width[:, None] / widths).float(),
+        multiplier=torch.zeros_like(split.multiplier),
+        weight=(0.1 * unit).float(),
+        slopes=torch.zeros(len(owner), 0),
+    )
+    return goals, domains
+
+
+def _widths(base: Base, split: Domains, owner: Tensor) -> Tensor:
+    """How wide the interval of each split neuron is, (n, depth)."""
+    return (base.upper - base.lower)[owner].gather(1, split.neuron.long()).clamp(min=1e-6)
