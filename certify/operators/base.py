@@ -64,8 +64,6 @@ class Elementwise:
     """Where f is not differentiable or jumps, for tests; a function of attributes is left out."""
     breaks: Callable[[Node], tuple[float, ...]] | None = None
     """The points between which f is affine, where that is what f is: splitting a neuron there makes it linear. None: a curve, or jumps."""
-    kinks_of: Callable[[Node], tuple[float, ...]] | None = None
-    """The kinks, where they are a function of attributes."""
     examples: tuple[tuple[Mapping[str, object], Mapping[str, float]], ...] = (({}, {}),)
     """(attrs, params) pairs that the generated tests run through."""
     affine: ClassVar[bool] = False
@@ -75,7 +73,7 @@ class Elementwise:
         """Where to cut [l, u] so that both parts have tighter lines: at the kink nearest the middle, else in the middle."""
         middle = 0.5 * l + 0.5 * u
         point, distance = middle, torch.full_like(middle, torch.inf)
-        for kink in self.kinks_of(node) if self.kinks_of else self.kinks:
+        for kink in self.breaks(node) if self.breaks else self.kinks:
             off = torch.where((l < kink) & (kink < u), (middle - kink).abs(), torch.inf)
             point, distance = torch.where(off < distance, kink, point), torch.minimum(off, distance)
         return point

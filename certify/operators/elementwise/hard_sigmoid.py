@@ -97,11 +97,6 @@ def _breaks(node: Node) -> tuple[float, ...]:
     return tuple(sorted((-beta / alpha, (1 - beta) / alpha))) if alpha else ()
 
 
-def _kinks(node: Node) -> tuple[float, ...]:
-    alpha, beta = coefficients(node)
-    return (-beta / alpha, (1 - beta) / alpha) if alpha else ()
-
-
 HARD_SIGMOID = Elementwise(
     value=_value,
     interval=_interval,
