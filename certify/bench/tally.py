@@ -35,9 +35,9 @@ def summary(results: Iterable[Result]) -> tuple[Sequence[str], list[Sequence[str
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """Minutes and seconds, below hours where there are any."""
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _benchmark(result: Result) -> str:

@@ -85,9 +85,9 @@ def _bar(console: Console, course: Course) -> Iterator[Advance]:
 
     class Words(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{course.found()}; {course.times()}")
+            return Text(f" {course.found()};  {course.times()}", no_wrap=True)
 
-    with Progress(BarColumn(), MofNCompleteColumn(), Words(), console=console, transient=True) as bar:
+    with Progress(BarColumn(bar_width=20), MofNCompleteColumn(), Words(), console=console, transient=True) as bar:
         task = bar.add_task("", total=course.total, completed=course.done)
 
         def advance(result: Result) -> None:
