@@ -23,7 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "bench": "a verifier on lists of instances, within limits, and resumable",
     "poison": "certificates against poisoned training data",
     "smooth": "randomized smoothing: certify a data set, plan a run, audit a log",
-    "report": "scores of smoothing logs side by side",
+    "report": "pages and tables of verification runs, smoothing logs, poisoning certificates",
     "demo": "certify the models shipped with the project on real test images",
 }
 

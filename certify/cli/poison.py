@@ -30,7 +30,7 @@ EXAMPLES = """\
   certify poison train run && certify poison votes run --data digits
   certify poison certify run --edits 0 5 10 --json out.json
   certify poison check out.json --min-certified-accuracy 0.80@5
-  certify poison plot dpa.json fa.json runoff.json --out curves.svg
+  certify report dpa.json fa.json runoff.json --format html --out curves.html
   certify poison certify run --evasion-eps 0.05 --norm inf --domain 0 1        (learner mlp: both threats at once)
   certify poison demo                                                          DPA, FA and run-off on digits, side by side"""
 
@@ -173,16 +173,6 @@ def verify(arguments: argparse.Namespace) -> int:
     return MET if len(differing) == len(leaks) == 0 else NOT_MET
 
 
-def plot(arguments: argparse.Namespace) -> int:
-    """Draws the curves of several certificates into one SVG image: certified accuracy against poisoned samples."""
-    from certify.poisoning.plot import curves
-
-    records = [(path.stem, json.loads(path.read_text())) for path in arguments.records]
-    arguments.out.write_text(curves(records))
-    print(f"{len(records)} curves in {arguments.out}")
-    return MET
-
-
 def demo(arguments: argparse.Namespace) -> int:
     """Certified accuracy of digits against poisoned training samples: DPA, FA and run-off side by side."""
     from certify.poisoning.demo import digits_certificates
@@ -200,7 +190,6 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "audit": audit,
     "update": update,
     "verify": verify,
-    "plot": plot,
     "demo": demo,
 }
 

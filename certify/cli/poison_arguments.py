@@ -141,11 +141,6 @@ def _verify(action: argparse.ArgumentParser) -> None:
     action.add_argument("--bucket", type=count, default=0, metavar="U", help="the bucket that is changed (default: 0)")
 
 
-def _plot(action: argparse.ArgumentParser) -> None:
-    action.add_argument("records", type=Path, nargs="+", metavar="OUT.json", help="what `certify poison certify --json` wrote")
-    action.add_argument("--out", type=Path, default=Path("curves.svg"), metavar="FILE", help="the image (default: curves.svg)")
-
-
 _ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "partition": _partition,
     "train": _train,
@@ -155,6 +150,5 @@ _ARGUMENTS: Mapping[str, Callable[[argparse.ArgumentParser], None]] = {
     "audit": _audit,
     "update": _update,
     "verify": _verify,
-    "plot": _plot,
     "demo": lambda action: None,
 }

@@ -19,6 +19,9 @@ from certify.specification.specification import Shape
 Assignment = tuple[NDArray[np.float32], NDArray[np.float64]]
 """Input and output, flat."""
 
+Written = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""The same as they stand in a text."""
+
 
 class Question(Protocol):
     """A specification, or one that waits for the network's shapes."""
@@ -94,6 +97,13 @@ def parse_witness(spec: Specification, text: str) -> Assignment:
 
     A ValueError names what is missing or is no number.
     """
+    x, y = read_assignment(spec, text)
+    with np.errstate(over="ignore"):
+        return x.astype(np.float32), y
+
+
+def read_assignment(spec: Specification, text: str) -> Written:
+    """The same with the input as it was written, not rounded to float32."""
     body = text.strip()
     return _FORMS[spec.declaration.version].parse(spec.declaration, body[3:] if body.startswith("sat") else body)
 
@@ -109,11 +119,11 @@ def _write_flat(declaration: Declaration, witness: Witness) -> str:
     return "(" + "\n ".join(f"({name} {_decimal(value)})" for name, value in pairs) + ")"
 
 
-def _parse_flat(declaration: Declaration, text: str) -> Assignment:
+def _parse_flat(declaration: Declaration, text: str) -> Written:
     found = dict(re.findall(r"\(\s*([XY]_[0-9]+)\s+([^\s()]+)\s*\)", text))
     x = [_number(found, f"X_{i}") for i in range(declaration.input.shape[0])]
     y = [_number(found, f"Y_{i}") for i in range(declaration.output.shape[0])]
-    return np.array(x, dtype=np.float32), np.array(y)
+    return np.array(x, np.float64), np.array(y, np.float64)
 
 
 def _write_tensors(declaration: Declaration, witness: Witness) -> str:
@@ -124,13 +134,13 @@ def _write_tensors(declaration: Declaration, witness: Witness) -> str:
     return "\n".join(lines)
 
 
-def _parse_tensors(declaration: Declaration, text: str) -> Assignment:
+def _parse_tensors(declaration: Declaration, text: str) -> Written:
     words = re.sub(r"\s*,\s*", ",", text).split()
     x, words = _take_tensor(declaration.input, words)
     y, words = _take_tensor(declaration.output, words)
     if words:
         raise ValueError(f"the witness goes on after {declaration.output.name}: {words[0]!r}")
-    return np.array(x, dtype=np.float32), np.array(y)
+    return np.array(x, np.float64), np.array(y, np.float64)
 
 
 def _take_tensor(tensor: Tensor, words: list[str]) -> tuple[list[float], list[str]]:
@@ -152,7 +162,7 @@ class _Form:
     """A text form of assignments."""
 
     write: Callable[[Declaration, Witness], str]
-    parse: Callable[[Declaration, str], Assignment]
+    parse: Callable[[Declaration, str], Written]
 
 
 _FORMS = {"1.0": _Form(_write_flat, _parse_flat), "2.0": _Form(_write_tensors, _parse_tensors)}

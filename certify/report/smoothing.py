@@ -1,30 +1,32 @@
-"""Scores of smoothing logs: certified accuracy against radius, average certified radius, abstentions; in four formats.
+"""Scores of smoothing logs: certified accuracy against radius, average certified radius, abstentions.
 
 An average certified radius (ACR) says nothing without n, alpha and sigma, so it is never shown without what is known of them.
 """
 
 from __future__ import annotations
 
-import csv
-import html
-import io
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from certify.report.curves import Curve, accuracy_curves
+from certify.report.document import Block, Cell, Column, Figures, Paragraph, Row, Table
+from certify.report.formats import Report
 from certify.smoothing.logs import Log
 
+SCHEMA = "certify.report.smoothing/1"
+TITLE = "Certified accuracy by randomized smoothing"
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 UNKNOWN = "-"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """`accuracy[r]` is the share of all inputs that are right and certified to at least r.
+    """`accuracy[r]` is the share of all inputs that are right and certified to at least r; `curve` the same at every radius.
 
-    `acr` averages the radius over all inputs, 0 for wrong answers and abstentions; None for a run that asked about one radius.
-    `sigma`, `n` and `alpha` are texts, from the log's header or from who asked for the report.
+    `curve` holds (radius, share from there to the next). `acr` averages the radius over all inputs, 0 for wrong answers and
+    abstentions; None for a run that asked about one radius. `sigma`, `n` and `alpha` are texts, from the log's header or from who
+    asked for the report.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Summary:
     n: str
     alpha: str
     seconds: float | None
+    curve: tuple[tuple[float, float], ...] = ()
 
 
 def summary(log: Log, radii: Sequence[float] | None = None, stated: Mapping[str, str] | None = None) -> Summary:
@@ -56,70 +59,36 @@ def summary(log: Log, radii: Sequence[float] | None = None, stated: Mapping[str,
         n=settings.get("n", UNKNOWN),
         alpha=settings.get("alpha", UNKNOWN),
         seconds=sum(seconds) if seconds else None,
+        curve=_curve(right, count),
     )
+
+
+def report(summaries: Sequence[Summary], note: str = "") -> Report:
+    """The runs side by side: a table, and the curves of all."""
+    figure = accuracy_curves("Certified accuracy against radius", "radius", [Curve(s.name, s.curve) for s in summaries])
+    header, *rows = _cells(summaries)
+    table = _table(summaries)
+    blocks: tuple[Block, ...] = (table, Figures((figure,)), *([Paragraph(note)] if note else []))
+    record = {"schema": SCHEMA, "runs": [asdict(s) for s in summaries]}
+    return Report(TITLE, blocks, tuple(map(tuple, (header, *rows))), record)
 
 
 def markdown(summaries: Sequence[Summary]) -> str:
     """A table with a row for every run, in per cent."""
-    head, *rows = _cells(summaries)
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in (head, *rows)]
-    return "\n".join((lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]))
+    return _table(summaries).markdown()
 
 
-def to_csv(summaries: Sequence[Summary]) -> str:
-    """The same table as CSV."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(_cells(summaries))
-    return out.getvalue().rstrip("\n")
+def _table(summaries: Sequence[Summary]) -> Table:
+    header, *rows = _cells(summaries)
+    columns = tuple(Column(name, "" if name == "run" else "number") for name in header)
+    return Table("Scores in per cent of inputs, by run", columns, tuple(Row(tuple(map(Cell, row))) for row in rows))
 
 
-def to_json(summaries: Sequence[Summary]) -> str:
-    """All scores, unrounded."""
-    return json.dumps({"schema": "certify.report.smoothing/1", "runs": [asdict(s) for s in summaries]}, indent=2)
-
-
-def to_html(summaries: Sequence[Summary]) -> str:
-    """One self-contained page: the table, and the curves as a drawing."""
-    head, *rows = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in _tagged(summaries)]
-    table = "<table><tr>" + "</tr><tr>".join((head, *rows)) + "</tr></table>"
-    style = "body{font-family:sans-serif}table{border-collapse:collapse}td,th{padding:.2em .6em;border-bottom:1px solid #ccc}"
-    title = "Certified accuracy against radius"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-        f"<h1>{title}</h1>{_curves(summaries)}{table}</html>"
-    )
-
-
-FORMATS: Mapping[str, Callable[[Sequence[Summary]], str]] = {"md": markdown, "csv": to_csv, "json": to_json, "html": to_html}
-
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-WIDTH, HEIGHT, MARGIN = 640, 320, 40
-
-
-def _curves(summaries: Sequence[Summary]) -> str:
-    last = max((r for s in summaries for r in s.accuracy), default=0.0) or 1.0
-
-    def place(r: float, share: float) -> str:
-        return f"{MARGIN + r / last * (WIDTH - 2 * MARGIN):.1f},{HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN):.1f}"
-
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" font-size="12">']
-    axes = f"{place(0, 1)} {place(0, 0)} {place(last, 0)}"
-    parts.append(f'<polyline points="{axes}" fill="none" stroke="#444"/>')
-    for s, colour in zip(summaries, COLOURS * len(summaries), strict=False):
-        points = " ".join(place(r, share) for r, share in sorted(s.accuracy.items()))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    parts += [
-        f'<text x="{place(r, 0).split(",")[0]}" y="{HEIGHT - MARGIN / 2}">{r:g}</text>' for r in sorted(summaries[0].accuracy)
-    ]
-    for i, (s, colour) in enumerate(zip(summaries, COLOURS * len(summaries), strict=False)):
-        parts.append(f'<text x="{WIDTH - 5 * MARGIN}" y="{MARGIN / 2 + 14 * i}" fill="{colour}">{html.escape(s.name)}</text>')
-    return "".join((*parts, "</svg>"))
-
-
-def _tagged(summaries: Sequence[Summary]) -> list[tuple[str, list[str]]]:
-    head, *rows = _cells(summaries)
-    return [("th", head), *(("td", row) for row in rows)]
+def _curve(right: Sequence[float], count: int) -> tuple[tuple[float, float], ...]:
+    """The share that is left beyond each certified radius, from the share of all right answers on."""
+    ordered = sorted(right)
+    left = {0.0: len(ordered)} | {radius: len(ordered) - number for number, radius in enumerate(ordered, 1)}
+    return ((0.0, len(ordered) / count), *((radius, number / count) for radius, number in left.items() if radius > 0))
 
 
 def _cells(summaries: Sequence[Summary]) -> list[list[str]]:

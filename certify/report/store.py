@@ -8,6 +8,7 @@ instance, and `Store.results` shows the newest one of each row of a list.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -151,9 +152,9 @@ class Store:
         self.path = Path(path)
         if not create and not self.path.is_file():
             raise ValueError(f"{path}: there is no such file; `certify bench ... --out {path}` makes one")
-        address = f"file:{quote(str(self.path))}?mode={'rwc' if create else 'ro'}"
+        options = "mode=rwc" if create else _reading(self.path)
         try:
-            self._db = sqlite3.connect(address, uri=True, timeout=60.0, isolation_level=None)
+            self._db = sqlite3.connect(f"file:{quote(str(self.path))}?{options}", uri=True, timeout=60.0, isolation_level=None)
             with self._closed_on_error():
                 self._prepare(create)
         except sqlite3.DatabaseError as error:
@@ -274,6 +275,16 @@ def is_store(path: str | Path) -> bool:
     with open(path, "rb") as file:
         head = file.read(72)
     return head.startswith(b"SQLite format 3\0") and head[68:72] == APPLICATION.to_bytes(4, "big")
+
+
+def _reading(path: Path) -> str:
+    """How SQLite is to open a file for reading.
+
+    With write-ahead logging readers, too, keep an index beside the file. Where we may not make one, as in a read-only folder, and no
+    log is left, nobody is writing, and the file is read as it lies.
+    """
+    frozen = not os.access(path.absolute().parent, os.W_OK) and not Path(f"{path}-wal").exists()
+    return "mode=ro&immutable=1" if frozen else "mode=ro"
 
 
 def _columns(record: type, table: str = "") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -57,22 +56,6 @@ def test_the_gate_counts_again_and_does_not_believe_the_curve(run: Path, tmp_pat
     assert poison("check", out, "--min-certified-accuracy", "1.0@5") == 1
     out.write_text(json.dumps(record | {"radii": record["radii"][:-1]}))
     assert poison("check", out, "--min-certified-accuracy", "0@0") == 2
-
-
-def test_curves_of_several_certificates_are_drawn_into_one_image(run: Path, tmp_path: Path) -> None:
-    records = [tmp_path / "plurality.json", tmp_path / "run-off.json"]
-    for path, rule in zip(records, RULES, strict=True):
-        assert poison("certify", run, "--rule", rule, "--json", path) == 0
-    image = tmp_path / "curves.svg"
-    assert poison("plot", *records, "--out", image) == 0
-    drawn = ElementTree.parse(image).getroot()
-    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"plurality", "run-off"} <= set(texts)
-    lines = [line.attrib["points"].split() for line in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
-    assert len(lines) == 2
-    for line in lines:
-        heights = [float(point.split(",")[1]) for point in line]
-        assert heights == sorted(heights)
 
 
 def test_runoffs_and_threats_can_be_chosen(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

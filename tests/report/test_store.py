@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sqlite3
 from pathlib import Path
 
@@ -125,6 +126,15 @@ def test_reading_never_makes_a_file(path: Path) -> None:
     with pytest.raises(ValueError, match="no such file"):
         Store(path)
     assert not path.exists()
+
+
+def test_a_file_in_a_read_only_folder_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store(path, create=True) as store:
+        store.record(store.begin(RUN), Result(INSTANCE, OUTCOME))
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with Store(path) as store:
+        assert store.results(store.run()) == [Result(INSTANCE, OUTCOME)]
+        assert sorted(found.name for found in path.parent.iterdir()) == [path.name]  # no index, no log
 
 
 def test_other_files_are_refused_in_one_line(path: Path) -> None:
