@@ -6,8 +6,9 @@ boxes never loads torch.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -23,28 +24,76 @@ class Route:
     stages: Sequence[Stage]
 
 
-def _stage(name: str, home: str, **settings: Any) -> Stage:
-    """A stage that lives at `module:function`."""
-    module, _, function = home.partition(":")
+def _load(home: str) -> Any:
+    """What is called `module:name` in this package."""
+    module, _, name = home.partition(":")
+    return getattr(import_module(f"certify.search.{module}"), name)
+
+
+def _stage(name: str, home: str, within: float = 1.0, **settings: Any) -> Stage:
+    """A stage that lives at `home`, and gets a share of the time that is left."""
 
     def run(problem: Problem, progress: Progress) -> Progress:
-        return getattr(import_module(f"certify.search.{module}"), function)(problem, progress, **settings)
+        own = replace(problem, deadline=time.monotonic() + within * problem.remaining()) if within < 1 else problem
+        return _load(home)(own, progress, **settings)
 
     return Stage(name, run)
 
 
 _QUICK = _stage("attack", "attack:attack", steps=20, restarts=4, share=0.1, most=256)
-_THOROUGH = _stage("attack", "attack:attack", steps=100, restarts=16, share=0.2)
+_THOROUGH = _stage("attack", "attack:attack", steps=100, restarts=16, share=0.1)
 # Many random draws are what finds small unsafe regions in few dimensions, where gradients lead elsewhere.
-_LAST = _stage("attack", "attack:attack", steps=50, restarts=256, draws=100, share=0.5)
+_LONG = _stage("attack", "attack:attack", steps=50, restarts=256, draws=100, share=0.1)
 _BOUNDS = {
     method: _stage(method, "proving:exclude", method=method) for method in ("ibp", "crown-ibp", "crown", "forward", "alpha-crown")
 }
+_CHAIN, _BOXES, _NEURONS, _PROGRAMS = (
+    ("input splitting of a chain", "chain_split:split_chain"),
+    ("input splitting", "input_split:split_inputs"),
+    ("neuron splitting", "neuron_split:split_neurons"),
+    ("splitting by linear programs", "lp_split:split_by_lp"),
+)
+_CHEAP = (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH)
+_FIRM = (*_CHEAP, _BOUNDS["alpha-crown"], _LONG)
+
+
+def _is_chain(problem: Problem) -> bool:
+    return bool(_load("chain_split:chain_applies")(problem.model.graph, problem.spec))
+
+
+def _is_small_chain(problem: Problem) -> bool:
+    return problem.spec.inputs.size <= _VERY_FEW and _is_chain(problem)
+
+
+def _has_few_inputs(problem: Problem) -> bool:
+    return bool(_load("boxes:few_inputs")(problem))
+
+
+def _is_small(problem: Problem) -> bool:
+    return bool(_load("lp_split:small")(problem))
+
+
+def _is_splittable(problem: Problem) -> bool:
+    return bool(_load("neuron_split:splittable")(problem.model.graph))
+
+
+_VERY_FEW = 6
 
 ROUTES: Sequence[Route] = (
+    Route("a chain of affine and ReLU layers with very few inputs", _is_small_chain, (_stage(*_CHAIN),)),
     Route(
-        "any network", lambda problem: True, (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _BOUNDS["alpha-crown"], _LAST)
+        "a chain of affine and ReLU layers with few inputs",
+        _is_chain,
+        (_stage(*_CHAIN, within=0.5), *_FIRM, _stage(*_NEURONS)),
     ),
+    Route("few inputs that vary", _has_few_inputs, (*_CHEAP, _stage(*_BOXES))),
+    Route(
+        "a small piecewise linear network",
+        _is_small,
+        (*_FIRM, _stage(*_NEURONS, within=0.5), _stage(*_PROGRAMS)),
+    ),
+    Route("many inputs, neurons that can be split", _is_splittable, (*_FIRM, _stage(*_NEURONS))),
+    Route("any network", lambda problem: True, (*_FIRM, _stage(*_BOXES))),
 )
 """What `auto` does: the first route that applies."""
 
