@@ -51,10 +51,12 @@ def die_with_parent() -> Callable[[], None]:
 
 def descendants(pid: int) -> Iterator[int]:
     """All living descendants of a process, zombies included."""
-    for children in (_PROC / str(pid) / "task").glob("*/children"):
-        for child in map(int, _read(children).split()):
-            yield child
-            yield from descendants(child)
+    tasks = _PROC / str(pid) / "task"
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has gone
+        for task in os.listdir(tasks):
+            for child in map(int, _read(tasks / task / "children").split()):
+                yield child
+                yield from descendants(child)
 
 
 def private_memory(pid: int) -> int:

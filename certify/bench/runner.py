@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -51,47 +51,39 @@ def run(instances: Iterable[Instance], tool: Tool, settings: Settings) -> Genera
     (`contextlib.closing`) to be sure of when.
     """
     waiting = deque((instance, 1) for instance in instances)
-    with ExitStack() as cleaning, selectors.DefaultSelector() as selector:
-        folder = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="certify-bench-", ignore_cleanup_errors=True)))
-        running: set[_Worker] = set()
-        cleaning.callback(_stop, running)
+    running: set[_Worker] = set()
+    try:
         while waiting or running:
             while waiting and len(running) < settings.workers:
                 instance, attempt = waiting.popleft()
                 if reason := obstacle(instance):
                     yield Result(instance, Outcome(key(instance, tool, settings), "error", 0.0, now(), 0, message=reason))
-                    continue
-                worker = _Worker(instance, attempt, tool, settings, folder)
-                running.add(worker)
-                selector.register(worker.stdout, selectors.EVENT_READ, worker)
-            for event, _ in selector.select() if running else ():
-                worker = event.data
-                selector.unregister(event.fileobj)
+                else:
+                    running.add(_Worker(instance, attempt, tool, settings))
+            for worker in select.select(list(running), [], [])[0] if running else ():
                 outcome = worker.finish()
                 running.remove(worker)
                 if outcome is not None:
                     yield Result(worker.instance, outcome)
                 else:
                     waiting.appendleft((worker.instance, worker.attempt + 1))
-
-
-def _stop(running: Iterable[_Worker]) -> None:
-    for worker in running:
-        worker.stop()
+    finally:
+        for worker in running:
+            worker.stop()
 
 
 class _Worker:
     """The supervising process of one instance, as the runner sees it."""
 
-    def __init__(self, instance: Instance, attempt: int, tool: Tool, settings: Settings, folder: Path) -> None:
+    def __init__(self, instance: Instance, attempt: int, tool: Tool, settings: Settings) -> None:
         self.instance, self.attempt, self.tool = instance, attempt, tool
         self.limits = Limits(settings.seconds(instance), settings.memory)
         self.key = key(instance, tool, settings)
-        self.folder = Path(tempfile.mkdtemp(dir=folder))
+        self.folder = Path(tempfile.mkdtemp(prefix="certify-bench-"))
         self.started = now()
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(settings.threads)), MARK: str(self.folder)}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "certify.bench.worker"],
+            [sys.executable, "-m", "certify.bench.worker", str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -111,7 +103,7 @@ class _Worker:
                 unpack.append((str(path), str(paths[name])))
         values = {name: str(path) for name, path in paths.items()}
         command = self.tool.call(**values, timeout=f"{self.limits.seconds:g}", result=str(self.folder / RESULT))
-        return Job(command, str(self.folder), self.limits.seconds + settings.grace, self.limits.memory, unpack)
+        return Job(command, self.limits.seconds + settings.grace, self.limits.memory, unpack)
 
     def _tell(self, job: Job) -> None:
         """Hands the job over; the worker goes on reading, to see when we are gone."""
@@ -119,30 +111,35 @@ class _Worker:
             self.stdin.write(json.dumps(asdict(job)) + "\n")
             self.stdin.flush()
 
+    def fileno(self) -> int:
+        """What `select` watches: it can be read once the worker has reported or died."""
+        return self.stdout.fileno()
+
     def finish(self) -> Outcome | None:
-        """The outcome, when the worker has closed its output; None if it was killed from outside and another attempt is left."""
-        report = self.stdout.read()
-        if not report.endswith("\n"):
+        """The outcome, once the worker has reported; None if it was killed from outside and another attempt is left."""
+        report = self.stdout.readline()
+        if not report:
             end_marked(str(self.folder))
+        said = Said(*(_text(self.folder / name) for name in (OUTPUT, ERRORS, RESULT)))
         code = self.stop()
-        ending = Ending(**json.loads(report)) if report.endswith("\n") else unreported(code)
+        ending = Ending(**json.loads(report)) if report else unreported(code)
         if ending.killed and self.attempt < ATTEMPTS:
             return None
-        said = Said(*(_text(self.folder / name) for name in (OUTPUT, ERRORS, RESULT)))
-        shutil.rmtree(self.folder, ignore_errors=True)
         facts: dict[str, Any] = {"key": self.key, "seconds": ending.seconds, "started": self.started, "peak_memory": ending.memory}
         return Outcome(**facts, **vars(conclude(ending, said, self.tool, self.limits)))
 
     def stop(self) -> int:
-        """Ends the worker and all it started, which may have ended already; its exit code."""
+        """Ends the worker and all it started, which may have ended already, and removes its folder; its exit code."""
         for pipe in (self.stdin, self.stdout):
             with suppress(BrokenPipeError):
                 pipe.close()
         try:
-            return self._process.wait(timeout=10.0)
+            code = self._process.wait(timeout=10.0)
         except subprocess.TimeoutExpired:
             end_marked(str(self.folder))
-            return self._process.wait()
+            code = self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)  # the worker does so, if it lived to the end
+        return code
 
 
 def _text(path: Path) -> str:

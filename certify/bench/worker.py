@@ -1,8 +1,8 @@
 """A process that runs one command under a time and a memory limit, and reports how it ended.
 
-It reads a job, one line of JSON, from standard input and writes an ending, one line of JSON, to standard output. Standard input
-stays open as long as whoever wants the answer lives: when it closes, the command is killed with all it started. Kept small, for it
-starts with every instance: the standard library alone.
+It is called with a folder, reads a job, one line of JSON, from standard input and writes an ending, one line of JSON, to standard
+output. Standard input stays open as long as whoever wants the answer lives: when it closes, the command is killed with all it
+started, and the folder removed. Kept small, for it starts with every instance: the standard library alone.
 
 Memory is watched, not limited by `setrlimit`: address space (RLIMIT_AS) counts what torch reserves and never touches, and every
 limit of that kind holds for one process, not for all that a command starts.
@@ -20,7 +20,6 @@ import sys
 import time
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
@@ -28,7 +27,7 @@ from signal import SIGKILL, SIGTERM
 from certify.bench.processes import adopt_orphans, descendants, die_with_parent, end_descendants, private_memory
 
 OUTPUT, ERRORS = "stdout", "stderr"
-"""Files in the job's folder that hold what the command printed."""
+"""Files in the folder that hold what the command printed."""
 POLL = 0.01
 """Seconds between two looks at the clock: the error of the seconds reported."""
 LOOKS_A_MEMORY = 10
@@ -37,10 +36,9 @@ LOOKS_A_MEMORY = 10
 
 @dataclass(frozen=True)
 class Job:
-    """A command, the folder it may write to, its limits in seconds and bytes, and pairs (packed file, where to unpack it)."""
+    """A command, its limits in seconds and bytes, and pairs (packed file, where to unpack it)."""
 
     command: Sequence[str]
-    folder: str
     seconds: float
     memory: int
     unpack: Sequence[tuple[str, str]] = ()
@@ -66,40 +64,39 @@ class Ending:
         return self.how == "itself" and -self.code in (SIGKILL, SIGTERM)
 
 
-def main() -> None:
-    """Runs the job, and leaves no process behind; where nobody waits for the answer any more, no files either."""
-    line = sys.stdin.readline()
-    if not line:
-        return
-    job = Job(**json.loads(line))
+def main(folder: Path) -> None:
+    """Runs the job in the folder. When nobody waits any more, neither processes nor the folder are left."""
     adopt_orphans()
     try:
-        ending = run(job)
+        if line := sys.stdin.readline():
+            ending = run(Job(**json.loads(line)), folder)
+            if ending is not None:
+                print(json.dumps(asdict(ending)), flush=True)
+                sys.stdin.read()  # until what the command left in the folder has been read
+    except BrokenPipeError:
+        pass
     finally:
         end_descendants()
-    if ending is None:
-        shutil.rmtree(job.folder, ignore_errors=True)
-        with suppress(OSError):  # the last one of a batch takes the batch's folder along
-            Path(job.folder).parent.rmdir()
-    else:
-        print(json.dumps(asdict(ending)), flush=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(job: Job) -> Ending | None:
+def run(job: Job, folder: Path) -> Ending | None:
     """Unpacks the job's files, runs its command and waits; None where standard input closed before it ended."""
-    folder = Path(job.folder)
     try:
         for packed, target in job.unpack:
             with gzip.open(packed) as source, open(target, "wb") as file:
                 shutil.copyfileobj(source, file)
         with open(folder / OUTPUT, "wb") as output, open(folder / ERRORS, "wb") as errors:
             started = time.monotonic()
-            process = subprocess.Popen(
+            command = subprocess.Popen(
                 job.command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, preexec_fn=die_with_parent()
             )
     except (OSError, EOFError, zlib.error) as error:
         return Ending("unstarted", message=str(error))
-    return _watch(process.pid, started, job)
+    try:
+        return _watch(command.pid, started, job)
+    finally:
+        end_descendants()
 
 
 def _watch(pid: int, started: float, job: Job) -> Ending | None:
@@ -119,4 +116,4 @@ def _watch(pid: int, started: float, job: Job) -> Ending | None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))
