@@ -26,12 +26,13 @@ OPTIONS = ("run", "baseline", "baseline_run", "sigma", "n", "alpha", "radii", "e
 
 def main(argv: Sequence[str]) -> int:
     """Prints the report, or writes it."""
+    from certify.cli.progress import progress_bar
     from certify.report.formats import FORMATS as RENDER
     from certify.report.kinds import report
 
     arguments = _parser().parse_args(argv)
     given = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
-    text = RENDER[arguments.format](report(arguments.files, given))
+    text = RENDER[arguments.format](report(arguments.files, given, progress_bar))
     if arguments.out is None:
         sys.stdout.write(text)
     else:

@@ -18,10 +18,11 @@ NOTHING = Cell("")
 
 def instance_tables(summary: Summary) -> Iterable[Block]:
     """A heading and a table for each benchmark; their anchors are `slug` of its name and `anchor` of each instance."""
-    columns = _columns(compared=summary.baseline is not None)
+    compared, limit = summary.baseline is not None, summary.own.run.settings.get("timeout")
+    columns = _columns(compared)
     for benchmark, lines in groupby(summary.lines, key=lambda line: line.instance.benchmark):
         yield Heading(benchmark, 3, slug(benchmark))
-        rows = tuple(_instance_row(line, summary.baseline is not None) for line in lines)
+        rows = tuple(_instance_row(line, compared, limit or line.instance.timeout) for line in lines)
         yield Table(f"Instances of {benchmark}", columns, rows)
 
 
@@ -34,7 +35,7 @@ def _columns(compared: bool) -> tuple[Column, ...]:
     return (Column("row", "number"), Column("instance"), *words, *numbers, *witnesses, *earned, *baseline)
 
 
-def _instance_row(line: Line, compared: bool) -> Row:
+def _instance_row(line: Line, compared: bool, limit: float) -> Row:
     instance, outcome = line.instance, line.own.outcome
     remarks = "; ".join(filter(None, (*line.remarks, line.own.unchecked, outcome.message)))
     cells = [
@@ -43,7 +44,7 @@ def _instance_row(line: Line, compared: bool) -> Row:
         Cell(instance.expected or "", "faint"),
         _verdict(line.own),
         Cell(f"{outcome.seconds:.2f}"),
-        Cell(f"{instance.timeout:g}"),
+        Cell(f"{limit:g}"),
         Cell(f"{outcome.peak_memory / 1e6:.0f}"),
         *(_status(line.own, rule) for rule in RULES),
         *(Cell(f"{line.own.points[rule]}", "bad" if line.own.points[rule] < 0 else "") for rule in RULES),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,14 @@ from certify.report.formats import Report
 Options = Mapping[str, Any]
 """What the user asked for, by name; only what was given."""
 
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Shows how far work with a title and so many steps is: gives a function that is told of steps done."""
+
+
+def silent(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Shows nothing."""
+    return nullcontext(lambda steps: None)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -22,10 +31,10 @@ class Kind:
     name: str
     begins: re.Pattern[bytes]
     options: tuple[str, ...]
-    report: Callable[[Sequence[Path], Options], Report]
+    report: Callable[[Sequence[Path], Options, Progress], Report]
 
 
-def report(paths: Sequence[Path], options: Options) -> Report:
+def report(paths: Sequence[Path], options: Options, progress: Progress = silent) -> Report:
     """The report on files of one kind; a ValueError where they are of several kinds or of none, or an option does not apply."""
     kinds = {kind.name: kind for kind in map(kind_of, paths)}
     if len(kinds) > 1:
@@ -34,7 +43,7 @@ def report(paths: Sequence[Path], options: Options) -> Report:
     foreign = [f"--{name.replace('_', '-')}" for name in options if name not in kind.options]
     if foreign:
         raise ValueError(f"{', '.join(foreign)} does not apply to {kind.name}")
-    return kind.report(paths, options)
+    return kind.report(paths, options, progress)
 
 
 def kind_of(path: Path) -> Kind:
@@ -47,7 +56,7 @@ def kind_of(path: Path) -> Kind:
     return found
 
 
-def _verification(paths: Sequence[Path], options: Options) -> Report:
+def _verification(paths: Sequence[Path], options: Options, progress: Progress) -> Report:
     from certify.report.store import Store
     from certify.report.verification import summarise
     from certify.report.verification_page import report
@@ -62,10 +71,12 @@ def _verification(paths: Sequence[Path], options: Options) -> Report:
 
     baseline = options.get("baseline") or (paths[0] if "baseline_run" in options else None)
     other = results(baseline, options.get("baseline_run")) if baseline else None
-    return report(summarise(results(paths[0], options.get("run")), other))
+    own = results(paths[0], options.get("run"))
+    with progress("checking witnesses", len(own[1])) as advance:
+        return report(summarise(own, other, advance))
 
 
-def _smoothing(paths: Sequence[Path], options: Options) -> Report:
+def _smoothing(paths: Sequence[Path], options: Options, progress: Progress) -> Report:
     from certify.report.smoothing import report, summary
     from certify.smoothing.logs import read_log
 
@@ -76,7 +87,7 @@ def _smoothing(paths: Sequence[Path], options: Options) -> Report:
     return report([summary(read_log(path), radii, stated) for path in paths], note)
 
 
-def _poisoning(paths: Sequence[Path], options: Options) -> Report:
+def _poisoning(paths: Sequence[Path], options: Options, progress: Progress) -> Report:
     from certify.report.poisoning import report, summary
 
     return report([summary(path.stem, json.loads(path.read_text())) for path in paths], options.get("edits"))

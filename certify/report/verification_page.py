@@ -216,7 +216,9 @@ def _flattened(values: Mapping[str, Any], group: str) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else f"{value:,}" if type(value) is int else str(value)
+    """Numbers with their thousands apart, lists as words."""
+    words = value if isinstance(value, list) else [value]
+    return " ".join(f"{word:,}" if type(word) is int else str(word) for word in words if word is not None)
 
 
 def _utc(time: str) -> str:

@@ -49,8 +49,8 @@ def files(tmp_path: Path) -> dict[str, str]:
     ],
 )
 def test_the_kind_of_a_file_is_known_by_its_content(name: str, title: str, files: dict[str, str], certify: Certify) -> None:
-    code, out, err = certify("report", files[name])
-    assert (code, err) == (0, "")
+    code, out, _ = certify("report", files[name])
+    assert code == 0
     assert out.startswith(title + "\n")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from certify.report.document import Table
 from certify.report.formats import to_csv, to_html, to_json, to_markdown
 from certify.report.kinds import report
 from certify.report.store import Result
 from certify.report.verification import Summary, summarise
+from certify.report.verification_page import report as verification_report
 from tests.report.runs import GOOD, a_run, witness
 
 Answer = Callable[..., Result]
@@ -150,6 +153,14 @@ def test_versions_machine_settings_and_command_are_shown(results: list[Result], 
     text = to_markdown(report([stored("mine", *results)], {}))
     for said in ("some processor", "8,000,000,000", "2.13.0", "certify bench --name mine", "2026-11-20 10:00:00 UTC"):
         assert said in text
+
+
+def test_the_limit_shown_is_that_of_the_run(results: list[Result]) -> None:
+    run = dataclasses.replace(a_run("mine"), settings={"timeout": 77.0})
+    made = verification_report(summarise((run, results), None))
+    tables = [block for block in made.blocks if isinstance(block, Table) and block.label.startswith("Instances")]
+    limits = {row.cells[[column.name for column in table.columns].index("limit")].text for table in tables for row in table.rows}
+    assert limits == {"77"}
 
 
 def test_a_run_without_results_is_refused(stored: Stored) -> None:
