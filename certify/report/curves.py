@@ -12,26 +12,20 @@ from certify.report.scale import Linear
 
 @dataclass(frozen=True)
 class Curve:
-    """A named curve: (size of the attack, share of inputs that are right and certified against it), ascending."""
+    """A named curve: (size of the attack, share of inputs that are right and certified from there to the next size), ascending."""
 
     name: str
     points: tuple[Point, ...]
-    stepped: bool = True
-
-    @property
-    def corners(self) -> Sequence[Point]:
-        """What is joined by straight lines: a share that is known everywhere holds until the next size."""
-        return steps(self.points) if self.stepped else self.points
 
 
-def accuracy_curves(title: str, across: str, curves: Sequence[Curve]) -> Figure:
-    """The curves in one drawing, accuracy in per cent; `across` says what the attack's size is."""
+def accuracy_curves(title: str, across: str, curves: Sequence[Curve], apart: float = 0.0) -> Figure:
+    """The curves in one drawing, accuracy in per cent; `across` says what the attack's size is, ticks there are `apart` or more."""
     frame = Frame(width=640, height=360)
     largest = max((size for curve in curves for size, _ in curve.points), default=0.0) or 1.0
-    x, y = Linear(0, largest, *frame.across, most=11), Linear(0, 100, *frame.upward)
+    x, y = Linear(0, largest, *frame.across, most=11, apart=apart), Linear(0, 100, *frame.upward)
     parts = axes(frame, x, y, across, "certified accuracy, %")
     for number, curve in enumerate(curves):
-        parts.append(line([(x(size), y(100 * share)) for size, share in curve.corners], number))
+        parts.append(line([(x(size), y(100 * share)) for size, share in steps(curve.points)], number))
     keys = tuple(Key(swatch(line([(0, 6), (22, 6)], number)), curve.name) for number, curve in enumerate(curves))
     said = f"Certified accuracy against {across}, of " + ", ".join(curve.name for curve in curves)
     return Figure(title, drawing(frame, said, parts), keys)

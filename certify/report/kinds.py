@@ -90,7 +90,14 @@ def _smoothing(paths: Sequence[Path], options: Options, progress: Progress) -> R
 def _poisoning(paths: Sequence[Path], options: Options, progress: Progress) -> Report:
     from certify.report.poisoning import report, summary
 
-    return report([summary(path.stem, json.loads(path.read_text())) for path in paths], options.get("edits"))
+    return report([summary(path.stem, _json(path)) for path in paths], options.get("edits"))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); was it cut off?") from error
 
 
 KINDS: Sequence[Kind] = (

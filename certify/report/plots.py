@@ -20,7 +20,7 @@ def cactus(sides: Mapping[str, Sequence[float]], instances: int) -> Figure:
     """How many instances were solved within t seconds each, and within t seconds in all (the fastest first, dashed), by tool."""
     frame = Frame()
     every = [seconds for times in sides.values() for seconds in (*times, sum(times))]
-    x, y = Log(*_decades(every), *frame.across), Linear(0, max(instances, 1), *frame.upward)
+    x, y = Log(*_decades(every), *frame.across), Linear(0, max(instances, 1), *frame.upward, apart=1)
     parts = axes(frame, x, y, "seconds", "instances solved")
     keys = []
     for number, (name, times) in enumerate(sides.items()):

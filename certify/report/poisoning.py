@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -51,9 +52,12 @@ class Summary:
 def summary(name: str, record: Mapping[str, Any]) -> Summary:
     """The numbers of what `certify poison certify --json` wrote; a ValueError, with the name, where it is nothing of that kind."""
     try:
-        clean = certified_accuracy({**record, "radii": [0] * len(record.get("radii", ()))}, 0)
-        largest = max(record["radii"])
-        curve = tuple((size, certified_accuracy(record, size)) for size in range(max(largest, 0) + 2))
+        certified_accuracy(record, 0)  # refuses what is no certificate
+        count, largest = len(record["radii"]), max(record["radii"])
+        right = sorted(
+            r for r, answer, label in zip(record["radii"], record["answers"], record["labels"], strict=True) if answer == label
+        )
+        curve = tuple((size, (len(right) - bisect_left(right, size)) / count) for size in range(max(largest, 0) + 2))
         return Summary(
             name=name,
             method=_method(record),
@@ -62,9 +66,9 @@ def summary(name: str, record: Mapping[str, Any]) -> Summary:
             buckets_per_edit=record["threat"]["buckets_per_edit"],
             buckets=record["buckets"],
             classifiers=record["classifiers"],
-            inputs=len(record["radii"]),
-            clean=clean,
-            uncertified=sum(radius < 0 for radius in record["radii"]) / len(record["radii"]),
+            inputs=count,
+            clean=len(right) / count,
+            uncertified=sum(radius < 0 for radius in record["radii"]) / count,
             median_radius=max((size for size, share in curve if share >= 0.5), default=-1),
             curve=curve,
             settings={key: value for key, value in record.get("settings", {}).items() if key != "schema"},
@@ -90,7 +94,7 @@ def report(summaries: Sequence[Summary], edits: Sequence[int] | None = None) -> 
     table = _table(summaries, edits)
     blocks: tuple[Block, ...] = (
         table,
-        Figures((accuracy_curves("Certified accuracy against poisoned samples", "edits of the training data", curves),)),
+        Figures((accuracy_curves("Certified accuracy against poisoned samples", "edits of the training data", curves, apart=1),)),
         Heading("What is covered"),
         *_coverage(summaries),
         Heading("Settings"),

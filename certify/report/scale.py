@@ -19,13 +19,14 @@ class Scale(Protocol):
 
 @dataclass(frozen=True)
 class Linear:
-    """Values from `low` to `high` > low, evenly from coordinate `start` to `end`; at most `most` ticks."""
+    """Values from `low` to `high` > low, evenly from coordinate `start` to `end`; at most `most` ticks, at least `apart` apart."""
 
     low: float
     high: float
     start: float
     end: float
     most: int = 7
+    apart: float = 0.0
 
     def __call__(self, value: float) -> float:
         """The coordinate of a value."""
@@ -33,7 +34,7 @@ class Linear:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Multiples of a round step."""
-        step = round_step((self.high - self.low) / (self.most - 1))
+        step = round_step(max((self.high - self.low) / (self.most - 1), self.apart))
         first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
         return [(i * step, f"{i * step:.10g}") for i in range(first, last + 1)]
 

@@ -91,6 +91,7 @@ def test_a_figure_that_rests_on_rounded_radii_says_so(files: dict[str, str], tmp
         (("runs.sqlite", "--sigma", "0.25"), "--sigma does not apply to verification runs"),
         (("log.tsv", "--edits", "3"), "--edits does not apply to smoothing logs"),
         (("certificate.json", "--baseline-run", "1"), "--baseline-run does not apply to poisoning certificates"),
+        (("cut.json",), "cut.json: not JSON"),
         (("other.txt",), "not a file to report on; there are verification runs"),
         (("lost.sqlite",), "No such file"),
     ],
@@ -99,6 +100,7 @@ def test_what_cannot_be_reported_on_is_one_clear_line(
     words: tuple[str, ...], message: str, files: dict[str, str], tmp_path: Path, certify: Certify
 ) -> None:
     (tmp_path / "other.txt").write_text("hello")
+    (tmp_path / "cut.json").write_text(json.dumps(CERTIFICATE)[:-10])
     code, out, err = certify("report", *(str(tmp_path / word) if "." in word and "0" not in word else word for word in words))
     assert (code, out) == (2, "")
     assert message in err

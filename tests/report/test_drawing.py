@@ -27,6 +27,11 @@ def test_ticks_of_a_linear_scale_are_few_round_and_inside(low: float, width: flo
     assert all(after - before == pytest.approx(step, rel=1e-3) for (before, _), (after, _) in pairwise(ticks))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 400])
+def test_whole_numbers_have_whole_ticks(count: int) -> None:
+    assert all(label.isdigit() for _, label in Linear(0, count, 0.0, 100.0, apart=1).ticks())
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.floats(1e-3, 1e3), st.floats(10, 1e6))
 def test_ticks_of_a_logarithmic_scale_are_inside_and_ascend(low: float, ratio: float) -> None:
