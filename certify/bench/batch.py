@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -14,17 +14,22 @@ from certify.report.store import Instance, Result, Run, Store
 
 @dataclass(frozen=True)
 class Batch:
-    """Instances, the tool and settings to run them with, and the run of a store that the results belong to."""
+    """Instances, the tool and settings to run them with, and the run of a store that the results belong to.
+
+    What ended in one of the verdicts `again` counts as not done.
+    """
 
     instances: Sequence[Instance]
     tool: Tool
     settings: Settings
     store: Store
     run: Run
+    again: Collection[str] = ()
 
     def done(self) -> list[Result]:
         """The stored results of those instances whose files, tool and settings are what they were, told apart by row."""
-        stored = {_row(result.instance): result.outcome for result in self.store.results(self.run)}
+        results = self.store.results(self.run)
+        stored = {_row(result.instance): result.outcome for result in results if result.outcome.verdict not in self.again}
         known = [(instance, stored.get(_row(instance))) for instance in self.instances]
         return [Result(i, outcome) for i, outcome in known if outcome and outcome.key == key(i, self.tool, self.settings)]
 

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         settings = _settings(arguments)
         name = arguments.name or tool.name
         run = store.begin(_run(name, tool, settings, shlex.join(["certify", "bench", *argv])))
-        return _report(_go_on(Batch(instances, tool, settings, store, run)))
+        return _report(_go_on(Batch(instances, tool, settings, store, run, arguments.again)))
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -102,6 +102,8 @@ def _gigabytes(text: str) -> Fraction:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from certify.report.store import VERDICTS
+
     parser = command_parser("bench", __doc__, EXAMPLES)
     parser.add_argument(
         "lists", metavar="LIST", nargs="+", help="rows `model,property,seconds`, or a folder with instances.csv in or below it"
@@ -114,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--expected", action="store_true", help="only those whose verdict is known, by the expected.csv beside a list"
     )
+    help_again = "those as well that ended in VERDICT before, such as error; may be given more than once"
+    group.add_argument("--again", choices=VERDICTS, metavar="VERDICT", action="append", default=[], help=help_again)
     group = parser.add_argument_group("how")
     group.add_argument(
         "--workers", type=positive, metavar="N", help="instances at a time, which share the cores (default: one a core)"

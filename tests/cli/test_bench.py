@@ -76,6 +76,17 @@ def test_a_verdict_that_contradicts_the_expected_one_is_told(certify: Certify, f
     assert code == 0
 
 
+def test_what_ended_badly_is_run_again_when_asked(certify: Certify, folder: Path, out: str, tmp_path: Path) -> None:
+    mended = tmp_path / "mended"
+    tool = f"sh -c 'test -e {mended} && echo unsat > $0' {{result}} {{model}} {{property}}"
+    command = ("bench", str(folder), "--out", out, "--tool-cmd", tool, "--every", "2", "--filter", "net.onnx")
+    for expected, again in (("error", ()), ("error", ()), ("unsat", ("--again", "unknown", "--again", "error")), ("unsat", ())):
+        certify(*command, *again)
+        with Store(out) as store:
+            assert [result.outcome.verdict for result in store.results(store.run())] == [expected]
+        mended.touch()
+
+
 def test_runs_are_told_apart_by_name(certify: Certify, folder: Path, out: str) -> None:
     for name in ("first", "second"):
         certify("bench", str(folder), "--out", out, "--tool-cmd", TELL, "--name", name, "--every", "2")
