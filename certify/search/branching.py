@@ -13,12 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from certify.bounds.alpha import Tape
 from certify.bounds.relaxed import Relaxed
-from certify.graph import Node
 from certify.operators.base import Elementwise
 from certify.operators.table import OPS
 from certify.search.domains import Neurons
+from certify.search.influence import Losses
 
 
 @dataclass(frozen=True)
@@ -42,55 +41,45 @@ def splittable_nodes(relaxed: Relaxed) -> dict[str, tuple[int, ...]]:
 
 
 @dataclass(frozen=True)
-class _Scores:
-    """Of every neuron on every domain, (n, neurons): the two losses, where it would be split, and the size of its coefficient."""
+class Cuts:
+    """Where each neuron of each set would be cut, and whether that makes its lines tighter: (sets, neurons)."""
 
-    loss: Tensor
-    intercept: Tensor
     point: Tensor
-    size: Tensor
+    useful: Tensor
 
 
-def propose(relaxed: Relaxed, tape: Tape, neurons: Neurons, count: int) -> Candidates:
-    """The `count` best splits of each domain by either score; domain i is set i of `relaxed` and row i of the tape."""
-    scores = _Scores(*(torch.zeros(relaxed.batch, neurons.first[-1], dtype=relaxed.program.dtype) for _ in range(4)))
+def cuts(relaxed: Relaxed, neurons: Neurons) -> Cuts:
+    """The cut of every neuron; of several functions that read it the last decides."""
+    shape = relaxed.batch, neurons.first[-1]
+    point, useful = torch.zeros(shape, dtype=relaxed.program.dtype), torch.zeros(shape, dtype=torch.bool)
     for node in relaxed.order:
         rule = OPS.get(node.op)
-        if node.name in tape.arrived and isinstance(rule, Elementwise) and node.inputs[0] in neurons.nodes:
-            _score(scores, relaxed, tape, neurons, node, rule)
-    return _best(scores, count)
+        if isinstance(rule, Elementwise) and node.inputs[0] in neurons.nodes:
+            here = neurons.place(node.inputs[0])
+            l, u = relaxed.intervals[node.inputs[0]]
+            at = rule.split_point(l, u, node)
+            loose = ~rule.linear(l, u, node, relaxed.program.params(node)) & (l < at) & (at < u)
+            point[:, here] = torch.where(loose, at, 0).flatten(1) + point[:, here] * ~loose.flatten(1)
+            useful[:, here] |= loose.flatten(1)
+    return Cuts(point, useful)
 
 
-def _score(scores: _Scores, relaxed: Relaxed, tape: Tape, neurons: Neurons, node: Node, rule: Elementwise) -> None:
-    """Adds what the lines of one node lose, to its input's neurons."""
-    name, params = node.inputs[0], relaxed.program.params(node)
-    place = neurons.nodes.index(name)
-    here = slice(neurons.first[place], neurons.first[place + 1])
-    l, u = relaxed.intervals[name]
-    a = tape.arrived[node.name]
-    point = rule.split_point(l, u, node)
-    loose = ~rule.linear(l, u, node, params) & (l < point) & (point < u)
-    a = torch.where(loose, a, 0)
-    on_lines = {
-        "loss": (tape.values[name], tape.values[node.name]),
-        "intercept": (point, relaxed.steps[node.name].push([point], a, torch.arange(len(a)))),
-    }
-    for score, (x, y) in on_lines.items():
-        getattr(scores, score)[:, here] += (a * (rule.value(x, node, params) - y)).clamp(min=0).flatten(1)
-    scores.point[:, here] = point.flatten(1)
-    scores.size[:, here] += a.abs().flatten(1)
-
-
-def _best(scores: _Scores, count: int) -> Candidates:
-    """Half of the candidates by each score, then whatever is unstable: a neuron that costs nothing now may do so later."""
-    loss, each = scores.loss, min(max(1, count // 2), scores.loss.shape[1])
+def propose(cuts: Cuts, found: Losses, count: int) -> Candidates:
+    """Half of the candidates by either loss, then whatever may be cut: a neuron that costs nothing now may do so later."""
+    each = min(max(1, count // 2), cuts.point.shape[1])
+    loss = torch.where(cuts.useful, found.at_minimiser, 0)
     first = loss.topk(each, dim=1).indices
-    rest = scores.intercept + 1e-12 * (scores.size > 0)
+    rest = torch.where(cuts.useful, found.at_split + 1e-12 * (found.size > 0), 0)
     rest = rest.scatter(1, first, torch.where(loss.gather(1, first) > 0, -1.0, rest.gather(1, first)))
     second = rest.topk(each, dim=1).indices
     neuron = torch.cat([first, second], dim=1)
     valid = torch.cat([loss.gather(1, first) > 0, rest.gather(1, second) > 0], dim=1)
-    return Candidates(neuron, scores.point.gather(1, neuron).double(), scores.size.gather(1, neuron).float(), valid)
+    return candidates(cuts, found, neuron, valid)
+
+
+def candidates(cuts: Cuts, found: Losses, neuron: Tensor, valid: Tensor) -> Candidates:
+    """Splits at some neurons, (n, k)."""
+    return Candidates(neuron, cuts.point.gather(1, neuron).double(), found.size.gather(1, neuron).float(), valid)
 
 
 def choose(candidates: Candidates, above: Tensor, below: Tensor, parent: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,11 +20,24 @@ from certify.search.domains import Domains, Neurons
 
 @dataclass(frozen=True)
 class Base:
-    """Input sets, one a batch element, and intervals of the neurons that hold on them: (sets, neurons), float64, outward."""
+    """Intervals of the neurons, (bases, neurons), float64, outward, each on input set `region_of[base]` of the region."""
 
     region: Region
+    region_of: Tensor
     lower: Tensor
     upper: Tensor
+
+    def __len__(self) -> int:
+        return len(self.lower)
+
+    def select(self, index: Tensor) -> Base:
+        """Some of them."""
+        return Base(self.region, self.region_of[index], self.lower[index], self.upper[index])
+
+    def plus(self, other: Base) -> Base:
+        """These and then those of the other, over the same region."""
+        parts = ((getattr(base, name) for base in (self, other)) for name in ("region_of", "lower", "upper"))
+        return Base(self.region, *(torch.cat(list(part)) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,12 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Goals:
-    """Rows over nodes that are to exceed their thresholds (or reach them, where `strict`) on the input set number `base`: (goals,).
+    """Rows over nodes that are to exceed their thresholds (or reach them, where `strict`): (goals,).
 
-    Of its points those matter only that satisfy some conditions: numbers of these, (goals, most), -1 where there are fewer, and a
+    Of the points of an input set those matter only that satisfy some conditions: numbers of these, (goals, most), -1 where there are fewer, and a
     natural step for the multiplier of each.
     """
 
-    base: Tensor
     rows: Mapping[str, Rows]
     threshold: Tensor
     strict: Tensor
@@ -58,7 +70,7 @@ class Goals:
     unit: Tensor
 
     def __len__(self) -> int:
-        return len(self.base)
+        return len(self.threshold)
 
     def reached(self, goal: Tensor, bound: Tensor) -> Tensor:
         """Whether bounds of goals are good enough."""
@@ -109,9 +121,9 @@ class Network:
     def relaxed(
         self, base: Base, index: Tensor, ends: tuple[Tensor, Tensor], target: str, rounding: Rounding, budget: Budget | None = None
     ) -> Relaxed:
-        """The network up to `target` on sets `index` of the base, where the neurons lie between `ends`, (sets, neurons)."""
+        """The network up to `target` on the sets of bases `index`, where the neurons lie between `ends`, (sets, neurons)."""
         dtype = ends[0].dtype
-        region = base.region.map(lambda t: t[index].to(dtype))
+        region = base.region.map(lambda t: t[base.region_of[index]].to(dtype))
         lower, upper = (self.neurons.by_node(end) for end in ends)
         known = {name: (lower[name], upper[name]) for name in self.neurons.nodes}
         program = self.model.program(dtype, self.device)
@@ -132,8 +144,8 @@ class Cut:
 def cut(network: Network, base: Base, goals: Goals, domains: Domains, target: str, rounding: Rounding) -> Cut:
     """Relaxes the network on each domain, once for all that share their set: in float64 if rounding is outward, else in float32."""
     dtype = torch.float64 if rounding.active else torch.float32
-    first, owner = _distinct(goals.base[domains.goal], domains)
-    index = goals.base[domains.goal[first]]
+    first, owner = _distinct(domains)
+    index = domains.base[first]
     ends = domains.select(first).intersect(base.lower[index].to(dtype), base.upper[index].to(dtype))
     relaxed = network.relaxed(base, index, ends, target, rounding)
     start = {name: _in_dtype(rows.select(domains.goal), dtype) for name, rows in goals.rows.items()}
@@ -144,8 +156,9 @@ def cut(network: Network, base: Base, goals: Goals, domains: Domains, target: st
     return Cut(relaxed, start, owner, inequalities, ends)
 
 
-def _distinct(base: Tensor, domains: Domains) -> tuple[Tensor, Tensor]:
+def _distinct(domains: Domains) -> tuple[Tensor, Tensor]:
     """The first domain of each set, and the number of the set of each domain."""
+    base = domains.base
     sets, owner = base.unique(return_inverse=True)
     if len(sets) == len(base):
         return torch.arange(len(base)), torch.arange(len(base))

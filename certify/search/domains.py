@@ -1,7 +1,7 @@
 """Domains of a search over neuron splits: parts of input sets on which some neurons are known to lie on one side of a point.
 
 Struct of arrays, one axis counting domains. A domain stores what led to it and what its children start from: its splits with their
-multipliers, and the parameters of its lines. Intervals are not stored: they are those of its goal with the splits written into them.
+multipliers, and the parameters of its lines. Intervals are not stored: they are those of its base with the splits written into them.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ class Neurons:
         """Each node, its shape, its first neuron and the next node's."""
         return [(*entry, *ends) for *entry, ends in zip(self.nodes, self.shapes, pairwise(self.first), strict=True)]  # type: ignore[misc]
 
+    def place(self, name: str) -> slice:
+        """Where the neurons of a node lie."""
+        number = self.nodes.index(name)
+        return slice(self.first[number], self.first[number + 1])
+
     def flat(self, values: Mapping[str, Tensor]) -> Tensor:
         """Values by node, (rows, *shape), side by side: (rows, neurons)."""
         return torch.cat([values[name].flatten(1) for name in self.nodes], dim=1)
@@ -60,7 +65,10 @@ class Neurons:
 class Domains:
     """Some domains.
 
-    goal        what is to be bounded on it, (n,); its input set and its intervals are the goal's.
+    goal        what is to be bounded on it, (n,).
+    base        number of the input set and the intervals that it is a part of, (n,).
+    fresh       number of splits that the base knows of, (n,).
+    next        the neuron to split, (n,), where that is settled, else -1.
     bound       the best lower bound known, less the goal's threshold, (n,).
     neuron, sign, point, unit, multiplier
                 the splits sign * (neuron - point) >= 0, (n, depth), sign 0 where there is none; `unit` is a natural step of the multiplier.
@@ -69,6 +77,9 @@ class Domains:
     """
 
     goal: Tensor
+    base: Tensor
+    fresh: Tensor
+    next: Tensor
     bound: Tensor
     neuron: Tensor
     sign: Tensor
@@ -79,11 +90,14 @@ class Domains:
     slopes: Tensor
 
     @classmethod
-    def roots(cls, weight: Tensor, slopes: Tensor) -> Domains:
+    def roots(cls, base: Tensor, weight: Tensor, slopes: Tensor) -> Domains:
         """One domain without splits for each goal."""
         none = torch.zeros(len(weight), 0)
         return cls(
             torch.arange(len(weight)),
+            base,
+            torch.zeros_like(base),
+            torch.full_like(base, -1),
             torch.full((len(weight),), -torch.inf),
             none.to(torch.int32),
             none.to(torch.int8),
@@ -129,7 +143,7 @@ class Domains:
             columns = {name: getattr(wide, name).clone() for name in new}
             for name, value in new.items():
                 columns[name][row, column] = value.to(columns[name].dtype)
-            halves.append(replace(wide, **columns))
+            halves.append(replace(wide, next=torch.full_like(self.next, -1), **columns))
         return joined(halves)
 
     def intersect(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,11 +218,15 @@ class Worklist:
             getattr(self._store, f.name)[slots] = getattr(domains, f.name)
         self._used[slots] = True
 
+    def bases(self) -> Tensor:
+        """Numbers of the bases in use, ascending."""
+        return self._store.base[self._used].unique()
+
+    def renumber(self, base: Tensor) -> None:
+        """Gives every base a new number, base[old]."""
+        self._store = replace(self._store, base=base[self._store.base])
+
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Goal and bound of every open domain."""
         index = self._used.nonzero().squeeze(1)
         return self._store.goal[index], self._store.bound[index]
-
-    def drop_goals(self, done: Tensor) -> None:
-        """Removes the domains of goals, (goals,), that need no more work."""
-        self._used &= ~done[self._store.goal]

@@ -8,6 +8,7 @@ float32; a domain is closed only by a bound in float64 with outward rounding.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -26,10 +27,11 @@ from certify.io.witness import Witness, replay
 from certify.operators.base import Elementwise
 from certify.operators.rows import DenseRows
 from certify.operators.table import OPS
-from certify.search.branching import Candidates, choose, propose, splittable_nodes
+from certify.search.branching import Candidates, candidates, choose, cuts, propose, splittable_nodes
 from certify.search.domain_bounds import Base, Conditions, Cut, Goals, Layout, Network, cut, improve, prove
-from certify.search.domains import Domains, Neurons, Worklist
+from certify.search.domains import Domains, Neurons, Worklist, joined
 from certify.search.evidence import ClosedDomains
+from certify.search.influence import Account, Losses, carried_back, losses
 from certify.search.leaf import Domain as LeafDomain
 from certify.search.leaf import close_leaves
 from certify.search.proving import coefficients, lost_digits
@@ -39,7 +41,9 @@ from certify.search.tighten import Sets, tighten
 _ROOT = Schedule(iterations=20, step=0.3, decay=0.9)
 _TIGHTEN = Schedule(iterations=10, step=0.3, decay=0.9)
 _STEP = Schedule(iterations=12, step=0.2, decay=0.9)
+_NARROW = Schedule(iterations=4, step=0.3, decay=0.85)
 _CANDIDATES = 6
+_PATIENCE = 2.0
 _MOST_DOMAINS, _SECONDS_A_STEP = 4096, 1.0
 
 
@@ -103,7 +107,7 @@ def _root(problem: Problem, clauses: NDArray[np.intp]) -> _Root | None:
     network = Network(model, neurons, problem.device, Budget(deadline=problem.deadline))
     own = torch.from_numpy(of_clause.reshape(-1))
     ends = (neurons.flat({name: relaxed.intervals[name][end] for name in neurons.nodes})[own] for end in (0, 1))
-    base = Base(region.map(lambda t: t[own]), *ends)
+    base = Base(region, own, *ends)
     wanted = np.zeros(len(spec.clauses), dtype=bool)
     wanted[clauses] = True
     atoms = table.of_clauses(wanted)
@@ -133,6 +137,44 @@ def _conditions(problem: Problem, relaxed: Relaxed, atoms: NDArray[np.intp], own
     return Conditions(outputs, inputs, rhs, magnitude, spread)
 
 
+@dataclass
+class _Rate:
+    """What one of something takes: seconds, over the last ones mostly."""
+
+    seconds: float
+
+    def add(self, number: int, seconds: float) -> None:
+        """So many took so long."""
+        share = min(1.0, 0.1 * number)
+        self.seconds += share * (seconds / max(number, 1) - self.seconds)
+
+
+class _Pace:
+    """Whether intervals of its own pay for a domain: when the tree that is to be expected below it takes longer."""
+
+    def __init__(self) -> None:
+        self.visits, self.narrowings, self.gain = _Rate(0.01), _Rate(0.2), 0.1
+
+    @property
+    def at_once(self) -> int:
+        """How many domains to narrow in a step."""
+        return max(1, int(_SECONDS_A_STEP / self.narrowings.seconds))
+
+    def gained(self, before: Tensor, after: Tensor) -> None:
+        """Takes note of what a split has gained."""
+        gain = (after - before)[torch.isfinite(before) & (after < 0)]
+        if len(gain):
+            share = min(0.5, 0.01 * len(gain))
+            self.gain += share * (max(float(gain.mean()), 1e-6) - self.gain)
+
+    def worth_narrowing(self, domains: Domains) -> Tensor:
+        """Their numbers, the least bounds first."""
+        levels = (-domains.bound / self.gain).clamp(max=60).double()
+        worth = (2.0**levels * self.visits.seconds > _PATIENCE * self.narrowings.seconds) & (domains.fresh < domains.depth)
+        index = worth.nonzero().squeeze(1)
+        return index[domains.bound[index].argsort()]
+
+
 class _Run:
     """The state of one search."""
 
@@ -149,14 +191,16 @@ class _Run:
         self.visited = self.closed = self.deepest = 0
         self.size = 32
         self.notes = ""
+        self.pace = _Pace()
+        self.share = torch.zeros(clauses, dtype=torch.float64)
 
     def narrow(self) -> None:
         """Intervals of the neurons, each clause assumed on its own set."""
         root = self.root
         sets = len(root.clauses)
-        unsplit = Domains.roots(torch.zeros(sets, root.assumed.shape[1]), torch.zeros(sets, 0))
+        unsplit = Domains.roots(torch.arange(sets), torch.zeros(sets, root.assumed.shape[1]), torch.zeros(sets, 0))
         network = replace(self.network, budget=Budget(deadline=time.monotonic() + 0.3 * self.problem.remaining()))
-        tightened, empty = tighten(network, Sets(root.base, unsplit, root.conditions, root.assumed), self.target, _TIGHTEN, 4)
+        tightened, empty, _ = tighten(network, Sets(root.base, unsplit, root.conditions, root.assumed), self.target, _TIGHTEN, 4)
         self.base = tightened
         self.excluded |= empty.numpy()
         self.notes = f"narrowed in {time.monotonic() - self.started:.2f} s, {int(empty.sum())} excluded by it"
@@ -172,8 +216,8 @@ class _Run:
         if root.conditions.inputs is not None:
             rows[self.problem.model.graph.input] = DenseRows(root.conditions.inputs)
         strict = torch.from_numpy(self.problem.table.strict[root.atoms])
-        self.goals = Goals(root.clause, rows, root.conditions.rhs, strict, root.conditions, assumed, unit)
-        domains = Domains.roots((0.01 * unit * (assumed >= 0)).float(), torch.zeros(len(root.atoms), 0))
+        self.goals = Goals(rows, root.conditions.rhs, strict, root.conditions, assumed, unit)
+        domains = Domains.roots(root.clause, (0.01 * unit * (assumed >= 0)).float(), torch.zeros(len(root.atoms), 0))
         domains = domains.select(torch.from_numpy(~self.excluded)[root.clause].nonzero().squeeze(1))
         self.layout = Layout({}, {})
         self.work = Worklist(domains, self.problem.memory)
@@ -205,22 +249,68 @@ class _Run:
         return self.witness is None and len(self.work) > 0 and self.problem.remaining() > 0
 
     def step(self) -> None:
-        """Bounds some domains, closes those that it can, and splits the others."""
+        """Bounds some domains, closes those that it can, narrows what is worth it, and splits the others."""
         began = time.monotonic()
         domains = self.work.take(self.size)
-        self.visited += len(domains)
-        piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
-        domains, lines = improve(self.goals, domains, piece, _STEP, self.layout.unpack(domains.slopes))
-        domains = replace(domains, slopes=self.layout.pack(lines, len(domains)))
-        left = self._close(domains)
+        left = self._bound(domains)
+        self.pace.visits.add(len(domains), time.monotonic() - began)
+        due = self.pace.worth_narrowing(left)
+        self.work.put(left.select(due[self.pace.at_once :]))
+        narrowed = self._narrow(left.select(due[: self.pace.at_once]))
+        rest = torch.ones(len(left), dtype=torch.bool)
+        rest[due] = False
+        left = joined([left.select(rest.nonzero().squeeze(1)), narrowed])
         if len(left) and self.problem.remaining() > 0:
             left = self._split(left)
         self.work.put(left)
         seconds = time.monotonic() - began
-        if seconds < 0.5 * _SECONDS_A_STEP and len(domains) == self.size:
+        if len(due) > self.pace.at_once:
+            self.size = max(self.size // 2, self.pace.at_once)
+        elif seconds < 0.5 * _SECONDS_A_STEP and len(domains) == self.size:
             self.size = min(2 * self.size, _MOST_DOMAINS)
         elif seconds > 1.5 * _SECONDS_A_STEP:
             self.size = max(self.size // 2, 1)
+
+    def _bound(self, domains: Domains) -> Domains:
+        """What is left of the domains after some steps on their lines and multipliers."""
+        self.visited += len(domains)
+        piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
+        better, lines = improve(self.goals, domains, piece, _STEP, self.layout.unpack(domains.slopes))
+        self.pace.gained(domains.bound, better.bound)
+        return self._close(replace(better, slopes=self.layout.pack(lines, len(domains))))
+
+    def _narrow(self, domains: Domains) -> Domains:
+        """What is left of the domains once they have intervals of their own, found with their splits and the clause assumed."""
+        if not len(domains):
+            return domains
+        began = time.monotonic()
+        own = self.base.select(domains.base)
+        lower, upper = domains.intersect(own.lower, own.upper)
+        assumed = self.root.assumed[self.root.clause[domains.goal]]
+        sets = Sets(replace(own, lower=lower, upper=upper), domains, self.root.conditions, assumed)
+        base, empty, accounts = tighten(self.network, sets, self.target, _NARROW, 1)
+        self._note(domains.select(empty), torch.full((int(empty.sum()),), inf, dtype=torch.float64), "infeasible")
+        first = len(self.base)
+        self.base = self.base.plus(base)
+        domains = replace(domains, base=first + torch.arange(len(domains)), fresh=domains.depth)
+        self.pace.narrowings.add(len(domains), time.monotonic() - began)
+        left = domains.select((~empty).nonzero().squeeze(1))
+        left = self._bound(left) if len(left) else left
+        return self._weighed(left, accounts, first, len(domains)) if len(left) else left
+
+    def _weighed(self, domains: Domains, accounts: Sequence[Account], first: int, sets: int) -> Domains:
+        """The domains, told which neuron to split: that of the greatest influence. Their bases are those from `first` on."""
+        piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
+        lines = self.layout.unpack(domains.slopes)
+        _, tape = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
+        if tape is None:
+            return domains
+        found = losses(piece.relaxed, piece.owner, tape, self.network.neurons)
+        number = domains.base - first
+        spread = {name: value.new_zeros(sets, value.shape[1]).index_copy_(0, number, value) for name, value in vars(found).items()}
+        total = carried_back(Losses(**spread), accounts)[number]
+        gain, neuron = torch.where(cuts(piece.relaxed, self.network.neurons).useful, total, 0).max(dim=1)
+        return replace(domains, next=torch.where(gain > 0, neuron, -1))
 
     def _close(self, domains: Domains) -> Domains:
         """The domains that remain once those are closed whose bounds hold in real arithmetic."""
@@ -246,6 +336,7 @@ class _Run:
         if not len(domains):
             return
         self.closed += len(domains)
+        self.share.index_add_(0, self.root.clause[domains.goal], 0.5 ** domains.depth.double())
         clause = self.root.clause[domains.goal].numpy()
         np.minimum.at(self.margin, clause, np.nextafter((bound - self.goals.threshold[domains.goal]).numpy(), -inf))
         if self.problem.evidence.wanted:
@@ -261,25 +352,27 @@ class _Run:
         if tape is None:
             return self._leaves(domains)
         self._try(tape.values[self.problem.model.graph.input], domains)
-        candidates = propose(piece.relaxed, tape, self.network.neurons, _CANDIDATES)
-        above, below = self._look_ahead(domains, candidates)
-        best, some = choose(candidates, above, below, domains.bound)
+        found, where = losses(piece.relaxed, piece.owner, tape, self.network.neurons), cuts(piece.relaxed, self.network.neurons)
+        options = propose(where, found, _CANDIDATES)
+        best, some = choose(options, *self._look_ahead(domains, options), domains.bound)
         rest = self._leaves(domains.select((~some).nonzero().squeeze(1)))
+        chosen = torch.where(domains.next[:, None] >= 0, domains.next[:, None], options.neuron.gather(1, best))
+        options = candidates(where, found, chosen, some[:, None])
         index = some.nonzero().squeeze(1)
         if not len(index):
             return rest
-        neuron, point, unit = (v.gather(1, best).squeeze(1)[index] for v in (candidates.neuron, candidates.point, candidates.unit))
+        neuron, point, unit = (v[index, 0] for v in (options.neuron, options.point, options.unit))
         children = domains.select(index).halved(neuron, point, unit)
         self.deepest = max(self.deepest, int(children.depth.max()))
         return children
 
-    def _look_ahead(self, domains: Domains, candidates: Candidates) -> tuple[Tensor, Tensor]:
+    def _look_ahead(self, domains: Domains, options: Candidates) -> tuple[Tensor, Tensor]:
         """Bounds of both children of every candidate with the lines of the parent, less the threshold: (n, k) each."""
-        n, k = candidates.neuron.shape
+        n, k = options.neuron.shape
         found = []
         for part in torch.arange(n).split(max(1, self.size // 2)):
             copies = domains.select(part.repeat_interleave(k))
-            children = copies.halved(*(v[part].reshape(-1) for v in (candidates.neuron, candidates.point, candidates.unit)))
+            children = copies.halved(*(v[part].reshape(-1) for v in (options.neuron, options.point, options.unit)))
             piece = cut(self.network, self.base, self.goals, children, self.target, NEAREST)
             value, _ = minimum(
                 piece.relaxed,
@@ -345,8 +438,10 @@ class _Run:
         alive[self.root.clause[goal].numpy()] = True
         self.excluded |= ~alive & ~self.stuck
         least = f", least margin {float(bound.min()):.4g}" if len(bound) else ""
+        print([round(float(x), 4) for x in self.share])
         return (
             f"neuron splitting on {count(len(self.root.clauses))}: {int(self.excluded.sum())} excluded, {self.notes}; "
-            f"{self.visited} domains visited, {self.closed} closed, {len(bound)} open, depth {self.deepest}{least}, "
+            f"{self.visited} domains visited, {self.closed} closed, {len(bound)} open, depth {self.deepest}{least}, {len(self.base) - len(self.root.clauses)} narrowed, gain {self.pace.gain:.3g}, "
+            f"visit {1e3 * self.pace.visits.seconds:.2g} ms, narrowing {self.pace.narrowings.seconds:.3g} s, "
             f"{time.monotonic() - self.started:.1f} s"
         )

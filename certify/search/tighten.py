@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from certify.bounds.alpha import Schedule
+from certify.bounds.alpha import Schedule, minimum
 from certify.bounds.relaxed import worth_tightening
 from certify.bounds.rounding import NEAREST
 from certify.graph import Node
 from certify.operators.rows import UnitRows
 from certify.search.domain_bounds import Base, Conditions, Goals, Network, cut, improve, prove
 from certify.search.domains import Domains
+from certify.search.influence import Account, losses
 
 _ROW_ELEMENTS = 1 << 24
 """Node values of all rows that are bounded at once."""
@@ -40,35 +41,45 @@ class Sets:
 
 def tighten(
     network: Network, sets: Sets, target: str, schedule: Schedule, rounds: int, wanted: Tensor | None = None
-) -> tuple[Base, Tensor]:
-    """The sets with intervals that hold wherever the conditions do, never wider; and which sets are proved to hold no such point.
+) -> tuple[Base, Tensor, list[Account]]:
+    """The sets with intervals that hold wherever the conditions do, never wider; which sets are proved to hold no such point;
+    and what the bounds of the neurons lose, in the last round.
 
     Only neurons in `wanted`, (sets, neurons), are bounded anew; default: all that are not settled.
     """
-    base, empty = sets.base, torch.zeros(len(sets.base.lower), dtype=torch.bool)
+    base, empty = sets.base, torch.zeros(len(sets.base), dtype=torch.bool)
+    accounts: list[Account] = []
     for _ in range(rounds):
+        accounts = []
         before = _unsettled(network, base, target)
         for name in network.neurons.nodes:
             if network.budget.spent or bool(empty.all()):
-                return base, empty
-            base, empty = _tighten_node(network, replace(sets, base=base), target, name, schedule, empty, wanted)
+                return base, empty, accounts
+            base, empty = _tighten_node(network, replace(sets, base=base), target, name, schedule, empty, wanted, accounts)
         if _unsettled(network, base, target) > 0.98 * before:
             break
-    return base, empty
+    return base, empty, accounts
 
 
 def _unsettled(network: Network, base: Base, target: str) -> int:
-    relaxed = network.relaxed(base, torch.arange(len(base.lower)), (base.lower.float(), base.upper.float()), target, NEAREST)
+    relaxed = network.relaxed(base, torch.arange(len(base)), (base.lower.float(), base.upper.float()), target, NEAREST)
     masks = [worth_tightening(relaxed, network.model.graph.node(name)) for name in network.neurons.nodes]
     return sum(int(mask.sum()) for mask in masks if mask is not None)
 
 
 def _tighten_node(
-    network: Network, sets: Sets, target: str, name: str, schedule: Schedule, empty: Tensor, wanted: Tensor | None
+    network: Network,
+    sets: Sets,
+    target: str,
+    name: str,
+    schedule: Schedule,
+    empty: Tensor,
+    wanted: Tensor | None,
+    accounts: list[Account],
 ) -> tuple[Base, Tensor]:
     base, node = sets.base, network.model.graph.node(name)
     first = network.neurons.first[network.neurons.nodes.index(name)]
-    every = torch.arange(len(base.lower))
+    every = torch.arange(len(base))
     relaxed = network.relaxed(base, every, (base.lower.float(), base.upper.float()), target, NEAREST)
     mask = worth_tightening(relaxed, node)
     if mask is None:
@@ -88,6 +99,11 @@ def _tighten_node(
         piece = cut(network, base, goals, domains, target, NEAREST)
         domains, lines = improve(goals, domains, piece, schedule, None)
         bound, hollow, _ = prove(network, base, goals, domains, target, lines)
+        _, tape = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
+        if tape is not None:
+            below = torch.arange(2 * len(own)) < len(own)
+            found = losses(piece.relaxed, piece.owner, tape, network.neurons)
+            accounts.append(Account(own.repeat(2), first + position.repeat(2), below, found))
         low, high = bound[: len(own)], -bound[len(own) :]
         where = own, first + position
         lower[where], upper[where] = torch.maximum(lower[where], low), torch.minimum(upper[where], high)
@@ -95,7 +111,7 @@ def _tighten_node(
         empty |= (lower > upper).any(dim=1)
     crossed = lower > upper  # of empty sets only, which nobody looks at again: intervals must stay intervals
     lower, upper = torch.where(crossed, base.lower, lower), torch.where(crossed, base.upper, upper)
-    return Base(base.region, lower, upper), empty
+    return replace(base, lower=lower, upper=upper), empty
 
 
 def _neuron_goals(sets: Sets, own: Tensor, position: Tensor, node: Node, base: Base, first: int) -> tuple[Goals, Domains]:
@@ -107,12 +123,13 @@ def _neuron_goals(sets: Sets, own: Tensor, position: Tensor, node: Node, base: B
     assumed = sets.assumed[owner]
     unit = width[:, None] / sets.conditions.spread[assumed].clamp(min=1e-12)
     nothing = torch.full((len(owner),), torch.inf, dtype=torch.float64)
-    goals = Goals(owner, rows, nothing, torch.zeros(len(owner), dtype=torch.bool), sets.conditions, assumed, unit)
+    goals = Goals(rows, nothing, torch.zeros(len(owner), dtype=torch.bool), sets.conditions, assumed, unit)
     split = sets.splits.select(owner)
     widths = _widths(base, split, owner)
     domains = replace(
         split,
         goal=torch.arange(len(owner)),
+        base=owner,
         bound=torch.full((len(owner),), -torch.inf),
         unit=(width[:, None] / widths).float(),
         multiplier=torch.zeros_like(split.multiplier),
