@@ -37,7 +37,7 @@ from certify.search.trial import try_points
 from certify.search.triangle import Neuron, Triangle, encode, unstable
 
 _MOST_NEURONS = 2000
-_MOST_UNSTABLE = 100
+MOST_UNSTABLE = 100
 _BATCH = 16
 
 
@@ -60,7 +60,7 @@ def split_by_lp(problem: Problem, progress: Progress) -> Progress:
     for done, k in enumerate(clauses):
         region = problem.spec.clauses[k].region
         deadline = time.monotonic() + problem.remaining() / (len(clauses) - done)
-        root = roots[region] if region in roots else _root(problem, program, region, deadline)
+        root = roots[region] if region in roots else relaxed_root(problem, program, region, deadline)
         roots = {region: root}
         search = _Search(problem, root, k, deadline)
         witness = search.run()
@@ -76,7 +76,7 @@ def split_by_lp(problem: Problem, progress: Progress) -> Progress:
     return replace(progress, open=open_, margin=proved, witness=witness).noted(line)
 
 
-def _root(problem: Problem, program: Program, region: int, deadline: float) -> Relaxed:
+def relaxed_root(problem: Problem, program: Program, region: int, deadline: float) -> Relaxed:
     """The network relaxed over a whole input set, as tightly as bounds alone can."""
     shape = program.graph.input_shape
     whole = problem.spec.inputs.region([region]).map(lambda t: t.reshape(-1, *shape).to(problem.device))
@@ -101,7 +101,7 @@ class _Count:
     def __str__(self) -> str:
         text = f"{count(self.closed, 'domain')} closed, {self.split} split"
         stuck = f", {count(self.stuck, 'leaf')} left open by rounding".replace("leafs", "leaves") if self.stuck else ""
-        refused = f", {count(self.refused)} with more than {_MOST_UNSTABLE} unstable neurons" if self.refused else ""
+        refused = f", {count(self.refused)} with more than {MOST_UNSTABLE} unstable neurons" if self.refused else ""
         return text + stuck + refused
 
 
@@ -120,7 +120,7 @@ class _Search:
 
     def run(self) -> Witness | None:
         """Works until the clause is excluded (`closed`), a witness is found, or the time is up."""
-        if sum(int(mask.sum()) for mask in unstable(self.root).values()) > _MOST_UNSTABLE:
+        if sum(int(mask.sum()) for mask in unstable(self.root).values()) > MOST_UNSTABLE:
             self.count = _Count(refused=1)
             return None
         self.queue, order = [(-inf, 0, ())], numbers(1)

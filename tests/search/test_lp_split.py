@@ -93,7 +93,7 @@ def test_a_margin_below_rounding_is_left_open_and_said_so() -> None:
 
 
 def test_too_many_unstable_neurons_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lp_split, "_MOST_UNSTABLE", 0)
+    monkeypatch.setattr(lp_split, "MOST_UNSTABLE", 0)
     model, spec = conjunction(0, "relu", 1e-5)
     progress = decide(model, spec)
     assert progress.open.all()
