@@ -32,9 +32,12 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Witness:
-    """An input and the output that the original model gave for it: arrays of the model's shapes."""
+    """An input and the output that the original model gave for it: arrays of the model's shapes.
 
-    x: NDArray[np.float32]
+    `x` is float64 where its set holds no float32 point: the point is what its shortest decimals say, and the model ran next to it.
+    """
+
+    x: NDArray[np.floating]
     y: NDArray[np.floating]
 
 
@@ -62,9 +65,7 @@ def replay(model: Model, spec: Question, x: NDArray[np.floating], clauses: NDArr
     """
     bound = spec.bind(model.graph.input_shape, model.graph.output_shape)
     point = np.asarray(x, dtype=np.float32).reshape(model.graph.input_shape)
-    y = _reference(model, point)
-    if np.isnan(y).any():
-        raise ValueError(f"{model.name}: the output is NaN at an input of the property; the network overflows there")
+    y = run_original(model, point)
     witness = Witness(point, y)
     numbers = range(len(bound.clauses)) if clauses is None else [int(i) for i in clauses]
     inside = {r: bound.inputs.contains(r, point.ravel()) for r in {bound.clauses[i].region for i in numbers}}
@@ -77,7 +78,15 @@ def replay(model: Model, spec: Question, x: NDArray[np.floating], clauses: NDArr
     return Replay(witness, None, "the output satisfies no clause")
 
 
-def _reference(model: Model, x: NDArray[np.float32]) -> NDArray[np.floating]:
+def run_original(model: Model, x: NDArray[np.float32]) -> NDArray[np.floating]:
+    """The original's output at one float32 point; a ValueError where it is NaN."""
+    y = _evaluate(model, x.reshape(model.graph.input_shape))
+    if np.isnan(y).any():
+        raise ValueError(f"{model.name}: the output is NaN at an input of the property; the network overflows there")
+    return y
+
+
+def _evaluate(model: Model, x: NDArray[np.float32]) -> NDArray[np.floating]:
     if model.reference is not None:
         return np.asarray(model.reference(x))
     import torch

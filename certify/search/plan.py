@@ -44,6 +44,7 @@ _QUICK = _stage("attack", "attack:attack", steps=20, restarts=4, share=0.1, most
 _THOROUGH = _stage("attack", "attack:attack", steps=100, restarts=16, share=0.1)
 # Many random draws are what finds small unsafe regions in few dimensions, where gradients lead elsewhere.
 _LONG = _stage("attack", "attack:attack", steps=50, restarts=256, draws=100, share=0.1)
+_DECIMALS = _stage("attack off the grid", "decimal_witness:attack_decimals", steps=50, restarts=32, share=0.1)
 _BOUNDS = {
     method: _stage(method, "proving:exclude", method=method) for method in ("ibp", "crown-ibp", "crown", "forward", "alpha-crown")
 }
@@ -53,7 +54,7 @@ _CHAIN, _BOXES, _NEURONS, _PROGRAMS = (
     ("neuron splitting", "neuron_split:split_neurons"),
     ("splitting by linear programs", "lp_split:split_by_lp"),
 )
-_CHEAP = (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH)
+_CHEAP = (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _DECIMALS)
 _FIRM = (*_CHEAP, _BOUNDS["alpha-crown"], _LONG)
 
 

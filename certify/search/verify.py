@@ -59,7 +59,7 @@ def _start(problem: Problem) -> tuple[Progress, tuple[str, ...]]:
     regions = np.unique([clause.region for clause, some in zip(spec.clauses, nonempty, strict=True) if some]).astype(np.intp)
     barren = int((~spec.inputs.attackable()[regions]).sum())
     if barren:
-        notes = (*notes, f"{barren} of {len(regions)} input sets hold no float32 point: no witness from them can be replayed")
+        notes = (*notes, f"{barren} of {len(regions)} input sets hold no float32 point: a witness there is a decimal point")
     return Progress(nonempty, np.where(nonempty, -inf, inf), log=notes), notes
 
 
