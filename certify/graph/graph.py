@@ -66,10 +66,10 @@ class Graph:
     output: str
 
     def node(self, name: str) -> Node:
-        """The node of that name (or source name); a `GraphError` lists near names where there is none."""
-        for node in self.nodes:
-            if name in (node.name, node.source):
-                return node
+        """The node of that name, else the first of that source name; a `GraphError` lists near names where there is none."""
+        found = next((n for n in self.nodes if n.name == name), None) or next((n for n in self.nodes if n.source == name), None)
+        if found is not None:
+            return found
         import difflib
 
         near = difflib.get_close_matches(name, [n.name for n in self.nodes], n=3)
