@@ -16,7 +16,10 @@ from math import inf, prod
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.graph.passes.opposite_relus import opposite_relus
+from certify.graph.passes.sparse_layers import sparse_layers
 from certify.io.witness import Witness
+from certify.model import Model
 from certify.search.boxes import Layout, Pieces, Worklist, divisible, few_inputs, halve, input_boxes, joined, lay_out, volume
 from certify.search.candidates import evaluate, first_witness
 from certify.search.clip import Clipped, Forms, clip, hull
@@ -49,6 +52,12 @@ def split_inputs(problem: Problem, progress: Progress) -> Progress:
     while search.unfinished():
         search.step()
     return search.conclude()
+
+
+def _rewritten(problem: Problem) -> Problem:
+    """The problem with its network in the form whose bounds are tightest and cheapest on many small boxes."""
+    graph = sparse_layers(opposite_relus(problem.model.graph))
+    return problem if graph is problem.model.graph else replace(problem, model=Model(graph, problem.model.name))
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ class _Search:
 
     def __init__(self, problem: Problem, progress: Progress) -> None:
         self.problem, self.progress = problem, progress
+        self.rewritten = _rewritten(problem)  # for bounds and values; witnesses are replayed in the original
         self.lower, self.upper = input_boxes(problem).outward()
         self.layout = lay_out(problem.table, progress.open, len(self.lower))
         open_ = self.layout.clause >= 0
@@ -117,7 +127,7 @@ class _Search:
         self.rates = Rates(_METHODS)
         self.witness: Witness | None = None
         self.boxes, self.started = 0, time.monotonic()
-        elements = sum(prod(node.shape) for node in problem.model.graph.nodes) * (1 + self.lower.shape[1])
+        elements = sum(prod(node.shape) for node in self.rewritten.model.graph.nodes) * (1 + self.lower.shape[1])
         self.most = max(1, min(_MOST_BOXES, _STEP_ELEMENTS // elements))
 
     def unfinished(self) -> bool:
@@ -130,11 +140,11 @@ class _Search:
         pieces = self.work.pop(self._size(methods))
         self.boxes += len(pieces)
         piece, clause = self.layout.pairs(pieces)
-        middles = evaluate(self.problem, self.layout, pieces.middle[piece], pieces.region[piece], clause)
+        middles = evaluate(self.rewritten, self.layout, pieces.middle[piece], pieces.region[piece], clause)
         best = self._best_of(methods, pieces, middles.value)
         self._record(best, pieces)
         near = ~best.left.closed
-        least = evaluate(self.problem, self.layout, _least(best)[near], pieces.region[piece[near]], clause[near])
+        least = evaluate(self.rewritten, self.layout, _least(best)[near], pieces.region[piece[near]], clause[near])
         self.witness = first_witness(self.problem, middles) or first_witness(self.problem, least)
         self._split(best, pieces)
 
@@ -150,7 +160,7 @@ class _Search:
         results, trial = [], []
         for method in methods:
             started = time.monotonic()
-            results.append(_bound(self.problem, self.layout, pieces, method))
+            results.append(_bound(self.rewritten, self.layout, pieces, method))
             seconds = (time.monotonic() - started) / len(pieces)
             trial.append((method, seconds, _boxes_needed(pieces, results[-1], value)))
         self.rates.note(trial)
