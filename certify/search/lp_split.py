@@ -43,10 +43,10 @@ _BATCH = 16
 
 def small(problem: Problem) -> bool:
     """Whether the network is piecewise linear, and small enough for a linear program a domain."""
-    graph = maxima_to_relu(problem.model.graph)
-    nonlinear = [node for node in graph.nodes if node.inputs and not OPS[node.op].affine]
-    piecewise = all(getattr(OPS[node.op], "breaks", None) is not None for node in nonlinear)
-    return piecewise and sum(prod(node.shape) for node in nonlinear) <= _MOST_NEURONS
+    shapes = {node.name: node.shape for node in problem.model.graph.nodes}
+    nonlinear = [node for node in problem.model.graph.nodes if node.inputs and not OPS[node.op].affine]
+    piecewise = all(node.op == "reduce_max" or getattr(OPS[node.op], "breaks", None) is not None for node in nonlinear)
+    return piecewise and sum(prod(shapes[node.inputs[0]]) for node in nonlinear) <= _MOST_NEURONS
 
 
 def split_by_lp(problem: Problem, progress: Progress) -> Progress:
@@ -65,15 +65,35 @@ def split_by_lp(problem: Problem, progress: Progress) -> Progress:
         search = _Search(problem, root, k, deadline)
         witness = search.run()
         total = total.plus(search.count)
-        if witness is not None or problem.remaining() <= 0:
-            break
         if search.closed:
             open_[k] = False
             proved[k] = max(proved[k], search.margin)
+        if witness is not None or problem.remaining() <= 0:
+            break
     closed = int(progress.open.sum()) - int(open_.sum())
     outcome = f"{closed} excluded" if witness is None else "found a witness, replayed in the original model"
     line = f"splitting by linear programs on {count(len(clauses))}: {outcome}; {total}"
     return replace(progress, open=open_, margin=proved, witness=witness).noted(line)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of one domain: whether it is proved that it holds no witness, the least margin of that proof, or a witness."""
+
+    closed: bool
+    margin: float
+    witness: Witness | None
+
+
+def settle(problem: Problem, root: Relaxed, clause: int, splits: Sequence[Split], deadline: float) -> Settled:
+    """Decides one domain of another search by splitting it further: for those that a single program (`leaf`) left open.
+
+    `root` is the network relaxed over the clause's whole input set (one batch element, float64, rounding outward), such as
+    `relaxed_root` makes; `splits` are about its nodes. Neither closed nor a witness: too many unstable neurons, no time, or rounding.
+    """
+    search = _Search(problem, root, clause, deadline, tuple(splits))
+    witness = search.run()
+    return Settled(search.closed, search.margin, witness)
 
 
 def relaxed_root(problem: Problem, program: Program, region: int, deadline: float) -> Relaxed:
@@ -85,7 +105,7 @@ def relaxed_root(problem: Problem, program: Program, region: int, deadline: floa
 
 @dataclass(frozen=True)
 class _Count:
-    """What a search did: domains closed, domains split, leaves that rounding left open, clauses with too many unstable neurons."""
+    """What a search did: domains closed, split, and left open by rounding; clauses with too many unstable neurons."""
 
     closed: int = 0
     split: int = 0
@@ -100,19 +120,23 @@ class _Count:
 
     def __str__(self) -> str:
         text = f"{count(self.closed, 'domain')} closed, {self.split} split"
-        stuck = f", {count(self.stuck, 'leaf')} left open by rounding".replace("leafs", "leaves") if self.stuck else ""
+        stuck = f", {count(self.stuck, 'domain')} left open by rounding" if self.stuck else ""
         refused = f", {count(self.refused)} with more than {MOST_UNSTABLE} unstable neurons" if self.refused else ""
         return text + stuck + refused
 
 
 @dataclass
 class _Search:
-    """The tree of one clause: a queue of split paths, the most violated first. `margin` is the least that closed a domain."""
+    """The tree of one clause, from a split path on: a queue of paths, the most violated first.
+
+    `margin` is the least that closed a domain.
+    """
 
     problem: Problem
     root: Relaxed
     clause: int
     deadline: float
+    start: tuple[Split, ...] = ()
     margin: float = inf
     count: _Count = field(default_factory=_Count)
     queue: list[tuple[float, int, tuple[Split, ...]]] = field(default_factory=list)
@@ -120,10 +144,10 @@ class _Search:
 
     def run(self) -> Witness | None:
         """Works until the clause is excluded (`closed`), a witness is found, or the time is up."""
-        if sum(int(mask.sum()) for mask in unstable(self.root).values()) > MOST_UNSTABLE:
+        if sum(int(mask.sum()) for mask in unstable(self._relaxed([self.start])).values()) > MOST_UNSTABLE:
             self.count = _Count(refused=1)
             return None
-        self.queue, order = [(-inf, 0, ())], numbers(1)
+        self.queue, order = [(-inf, 0, self.start)], numbers(1)
         while self.queue and time.monotonic() < self.deadline:
             batch = [heapq.heappop(self.queue)[2] for _ in range(min(_BATCH, len(self.queue)))]
             triangles = self._encode(batch)
@@ -152,15 +176,18 @@ class _Search:
     def _atoms(self) -> NDArray[np.intp]:
         return np.flatnonzero(self.problem.table.clause == self.clause)
 
-    def _encode(self, batch: Sequence[tuple[Split, ...]]) -> list[Triangle]:
-        """The programs of some domains, all relaxed at once."""
+    def _relaxed(self, batch: Sequence[tuple[Split, ...]]) -> Relaxed:
+        """The network on some domains, one batch element each."""
         root = self.root
         known = cut_intervals(root, [Domain(0, self._atoms, splits) for splits in batch])
         copies = root.region.map(lambda t: t.expand(len(batch), *t.shape[1:]))
         budget = Budget(deadline=self.deadline)
-        output = root.program.graph.output
-        relaxed = relax_network(root.program, copies, output, tighten_backward, OUTWARD, budget, known)
-        return encode(relaxed, self.problem.table, [Domain(i, self._atoms, splits) for i, splits in enumerate(batch)])
+        return relax_network(root.program, copies, root.program.graph.output, tighten_backward, OUTWARD, budget, known)
+
+    def _encode(self, batch: Sequence[tuple[Split, ...]]) -> list[Triangle]:
+        """The programs of some domains, all relaxed at once."""
+        domains = [Domain(i, self._atoms, splits) for i, splits in enumerate(batch)]
+        return encode(self._relaxed(batch), self.problem.table, domains)
 
     def _close(self, splits: tuple[Split, ...], triangle: Triangle, solution: Solution) -> bool:
         """Whether the multipliers prove that the domain holds no witness; takes note of it."""

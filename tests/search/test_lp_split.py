@@ -16,7 +16,7 @@ from certify.io.witness import replay
 from certify.model import Model
 from certify.search import lp_split
 from certify.search.evidence import Discard, Evidence, Keep
-from certify.search.lp_split import small, split_by_lp
+from certify.search.lp_split import relaxed_root, settle, small, split_by_lp
 from certify.search.problem import tabulate
 from certify.search.stage import Problem, Progress
 from certify.specification import Specification, robust
@@ -89,7 +89,7 @@ def test_a_margin_below_rounding_is_left_open_and_said_so() -> None:
     progress = decide(model, boxed(-np.ones((1, 1)), np.ones((1, 1)), [[(np.ones(1), 0.0)]], strict=True))
     assert progress.witness is None
     assert progress.open.all()
-    assert "2 leaves left open by rounding" in progress.log[-1]
+    assert "2 domains left open by rounding" in progress.log[-1]
 
 
 def test_too_many_unstable_neurons_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +98,17 @@ def test_too_many_unstable_neurons_are_left_to_others(monkeypatch: pytest.Monkey
     progress = decide(model, spec)
     assert progress.open.all()
     assert "with more than 0 unstable neurons" in progress.log[-1]
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10**6), st.sampled_from([-1e-3, 1e-3]))
+def test_the_two_halves_of_a_split_settle_the_whole(seed: int, gap: float) -> None:
+    model, spec = conjunction(seed, "relu", gap)
+    problem = Problem(model, spec, tabulate(spec), time.monotonic() + 30)
+    root = relaxed_root(problem, model.program(torch.float64), 0, inf)
+    halves = [settle(problem, root, 0, [("linear", 0, 0.0, sign)], problem.deadline) for sign in (1, -1)]
+    assert all(half.closed != (half.witness is not None) for half in halves)
+    assert any(half.witness is not None for half in halves) == (gap < 0)
 
 
 def test_no_time_leaves_the_clause_open() -> None:
