@@ -20,23 +20,27 @@ from certify.search.domains import Domains, Neurons
 
 @dataclass(frozen=True)
 class Base:
-    """Intervals of the neurons, (bases, neurons), float64, outward, each on input set `region_of[base]` of the region."""
+    """Intervals of the neurons, (bases, neurons), float64, outward, each on input set `region_of[base]` of the region.
+
+    `essential` are the neurons whose intervals matter most for the bounds of domains that are parts of it.
+    """
 
     region: Region
     region_of: Tensor
     lower: Tensor
     upper: Tensor
+    essential: Tensor
 
     def __len__(self) -> int:
         return len(self.lower)
 
     def select(self, index: Tensor) -> Base:
         """Some of them."""
-        return Base(self.region, self.region_of[index], self.lower[index], self.upper[index])
+        return Base(self.region, self.region_of[index], self.lower[index], self.upper[index], self.essential[index])
 
     def plus(self, other: Base) -> Base:
         """These and then those of the other, over the same region."""
-        parts = ((getattr(base, name) for base in (self, other)) for name in ("region_of", "lower", "upper"))
+        parts = ((getattr(base, name) for base in (self, other)) for name in ("region_of", "lower", "upper", "essential"))
         return Base(self.region, *(torch.cat(list(part)) for part in parts))
 
 
@@ -58,8 +62,8 @@ class Conditions:
 class Goals:
     """Rows over nodes that are to exceed their thresholds (or reach them, where `strict`): (goals,).
 
-    Of the points of an input set those matter only that satisfy some conditions: numbers of these, (goals, most), -1 where there are fewer, and a
-    natural step for the multiplier of each.
+    Of the points of an input set those matter only that satisfy some conditions: numbers of these, (goals, most), -1 where there are
+    fewer, and a natural step for the multiplier of each.
     """
 
     rows: Mapping[str, Rows]

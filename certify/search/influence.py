@@ -85,8 +85,23 @@ def _of_node(relaxed: Relaxed, owner: Tensor, tape: Tape, node: Node, rule: Elem
     return at_minimiser, at_split, by_lower.clamp(min=0), (-by_upper).clamp(min=0), a.abs()
 
 
-def carried_back(own: Losses, accounts: Sequence[Account]) -> Tensor:
-    """What splitting each neuron could gain, (sets, neurons): `own` are the losses of the sets' own bounds, the accounts those of the
+@dataclass(frozen=True)
+class Influence:
+    """On the bound of each set, (sets, neurons): what splitting the neuron could gain, and what its interval is worth, width included."""
+
+    split: Tensor
+    interval: Tensor
+
+    def essential(self, share: float) -> Tensor:
+        """The neurons whose intervals make up so much of all that the intervals are worth, (sets, neurons)."""
+        value, order = self.interval.sort(dim=1, descending=True)
+        before = value.cumsum(dim=1) - value
+        kept = (before < share * value.sum(dim=1, keepdim=True)) & (value > 0)
+        return torch.zeros_like(kept).scatter(1, order, kept)
+
+
+def carried_back(own: Losses, accounts: Sequence[Account], width: Tensor) -> Influence:
+    """The influence of each neuron, of an interval so wide: `own` are the losses of the sets' own bounds, the accounts those of the
     neurons' bounds, in the order of the network."""
     total = own.at_minimiser + own.at_split
     by_lower, by_upper = own.by_lower.clone(), own.by_upper.clone()
@@ -97,4 +112,4 @@ def carried_back(own: Losses, accounts: Sequence[Account]) -> Tensor:
         total.index_add_(0, account.of_set, weight * (some.at_minimiser + some.at_split))
         by_lower.index_add_(0, account.of_set, weight * some.by_lower)
         by_upper.index_add_(0, account.of_set, weight * some.by_upper)
-    return total
+    return Influence(total, (by_lower + by_upper) * width)

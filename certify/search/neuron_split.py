@@ -44,6 +44,7 @@ _STEP = Schedule(iterations=12, step=0.2, decay=0.9)
 _NARROW = Schedule(iterations=4, step=0.3, decay=0.85)
 _CANDIDATES = 6
 _PATIENCE = 2.0
+_ESSENTIAL = 0.97
 _MOST_DOMAINS, _SECONDS_A_STEP = 4096, 1.0
 
 
@@ -107,7 +108,8 @@ def _root(problem: Problem, clauses: NDArray[np.intp]) -> _Root | None:
     network = Network(model, neurons, problem.device, Budget(deadline=problem.deadline))
     own = torch.from_numpy(of_clause.reshape(-1))
     ends = (neurons.flat({name: relaxed.intervals[name][end] for name in neurons.nodes})[own] for end in (0, 1))
-    base = Base(region, own, *ends)
+    lower, upper = ends
+    base = Base(region, own, lower, upper, torch.ones_like(lower, dtype=torch.bool))
     wanted = np.zeros(len(spec.clauses), dtype=bool)
     wanted[clauses] = True
     atoms = table.of_clauses(wanted)
@@ -188,11 +190,11 @@ class _Run:
         self.margin = np.full(clauses, inf)
         self.stuck = np.zeros(clauses, dtype=bool)
         self.witness: Witness | None = None
-        self.visited = self.closed = self.deepest = 0
+        self.attackable = problem.spec.inputs.attackable()
+        self.visited = self.narrowed = self.closed = self.deepest = 0
         self.size = 32
         self.notes = ""
         self.pace = _Pace()
-        self.share = torch.zeros(clauses, dtype=torch.float64)
 
     def narrow(self) -> None:
         """Intervals of the neurons, each clause assumed on its own set."""
@@ -288,11 +290,12 @@ class _Run:
         lower, upper = domains.intersect(own.lower, own.upper)
         assumed = self.root.assumed[self.root.clause[domains.goal]]
         sets = Sets(replace(own, lower=lower, upper=upper), domains, self.root.conditions, assumed)
-        base, empty, accounts = tighten(self.network, sets, self.target, _NARROW, 1)
+        base, empty, accounts = tighten(self.network, sets, self.target, _NARROW, 1, own.essential)
         self._note(domains.select(empty), torch.full((int(empty.sum()),), inf, dtype=torch.float64), "infeasible")
         first = len(self.base)
         self.base = self.base.plus(base)
         domains = replace(domains, base=first + torch.arange(len(domains)), fresh=domains.depth)
+        self.narrowed += len(domains)
         self.pace.narrowings.add(len(domains), time.monotonic() - began)
         left = domains.select((~empty).nonzero().squeeze(1))
         left = self._bound(left) if len(left) else left
@@ -308,8 +311,11 @@ class _Run:
         found = losses(piece.relaxed, piece.owner, tape, self.network.neurons)
         number = domains.base - first
         spread = {name: value.new_zeros(sets, value.shape[1]).index_copy_(0, number, value) for name, value in vars(found).items()}
-        total = carried_back(Losses(**spread), accounts)[number]
-        gain, neuron = torch.where(cuts(piece.relaxed, self.network.neurons).useful, total, 0).max(dim=1)
+        width = self.base.upper[first:] - self.base.lower[first:]
+        influence = carried_back(Losses(**spread), accounts, width.float())
+        self.base = replace(self.base, essential=torch.cat([self.base.essential[:first], influence.essential(_ESSENTIAL)]))
+        useful = cuts(piece.relaxed, self.network.neurons).useful
+        gain, neuron = torch.where(useful, influence.split[number], 0).max(dim=1)
         return replace(domains, next=torch.where(gain > 0, neuron, -1))
 
     def _close(self, domains: Domains) -> Domains:
@@ -336,7 +342,6 @@ class _Run:
         if not len(domains):
             return
         self.closed += len(domains)
-        self.share.index_add_(0, self.root.clause[domains.goal], 0.5 ** domains.depth.double())
         clause = self.root.clause[domains.goal].numpy()
         np.minimum.at(self.margin, clause, np.nextafter((bound - self.goals.threshold[domains.goal]).numpy(), -inf))
         if self.problem.evidence.wanted:
@@ -421,7 +426,7 @@ class _Run:
                 value = value + (self.root.conditions.inputs[atom].float() * x[mine]).flatten(1).sum(dim=1)
             worst[mine] = torch.maximum(worst[mine], value - self.root.conditions.rhs[atom].float())
         for i in worst.argsort()[:4].tolist():
-            if worst[i] < 1e-5 and self.witness is None:
+            if worst[i] < 1e-5 and self.witness is None and self.attackable[regions[i]]:
                 region = self.problem.spec.inputs.attack_region([regions[i]]).box
                 low, high = (end.reshape(graph.input_shape) for end in (region.lower, region.upper))
                 self._replay(torch.clamp(x[i], low, high).numpy(), int(clause[i]))
@@ -438,10 +443,8 @@ class _Run:
         alive[self.root.clause[goal].numpy()] = True
         self.excluded |= ~alive & ~self.stuck
         least = f", least margin {float(bound.min()):.4g}" if len(bound) else ""
-        print([round(float(x), 4) for x in self.share])
         return (
             f"neuron splitting on {count(len(self.root.clauses))}: {int(self.excluded.sum())} excluded, {self.notes}; "
-            f"{self.visited} domains visited, {self.closed} closed, {len(bound)} open, depth {self.deepest}{least}, {len(self.base) - len(self.root.clauses)} narrowed, gain {self.pace.gain:.3g}, "
-            f"visit {1e3 * self.pace.visits.seconds:.2g} ms, narrowing {self.pace.narrowings.seconds:.3g} s, "
-            f"{time.monotonic() - self.started:.1f} s"
+            f"{self.visited} domains bounded, {self.narrowed} narrowed, {self.closed} closed, {len(bound)} open, depth {self.deepest}"
+            f"{least}, {time.monotonic() - self.started:.1f} s"
         )
