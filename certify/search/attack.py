@@ -38,7 +38,15 @@ def pgd(
 
 
 def attack(
-    problem: Problem, progress: Progress, *, steps: int, restarts: int, share: float, draws: int = 1, most: int = 1 << 30
+    problem: Problem,
+    progress: Progress,
+    *,
+    steps: int,
+    restarts: int,
+    share: float,
+    draws: int = 1,
+    leak: float = 0.0,
+    most: int = 1 << 30,
 ) -> Progress:
     """A stage: looks for a witness of the open clauses (at most so many, spread evenly) for a share of the time left."""
     open_ = np.flatnonzero(progress.open)
@@ -47,13 +55,14 @@ def attack(
         problem.model,
         problem.spec,
         clauses,
-        Effort(steps, restarts, draws),
+        Effort(steps, restarts, draws, leak),
         seed=problem.seed,
         deadline=time.monotonic() + share * problem.remaining(),
         device=problem.device,
     )
     outcome = "no witness found" if witness is None else "found a witness, replayed in the original model"
-    line = f"attack ({steps} steps, {restarts} restarts) on {count(len(clauses))}: {outcome}"
+    gradients = ", gradients through flat activations" if leak else ""
+    line = f"attack ({steps} steps, {restarts} restarts{gradients}) on {count(len(clauses))}: {outcome}"
     return replace(progress, witness=witness).noted(line)
 
 

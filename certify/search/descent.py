@@ -17,6 +17,7 @@ from torch import Tensor
 
 from certify.model import Model
 from certify.search.projection import interior, project, random_start
+from certify.search.surrogate import leaking
 from certify.sets import Box, LpBall
 
 Region = Box | LpBall
@@ -26,11 +27,15 @@ Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard to search: steps of descent, restarts of every batch element, random draws of which each restart takes the best."""
+    """How hard to search: steps of descent, restarts of every batch element, random draws of which each restart takes the best.
+
+    `leak` is the share of the gradient that flat activations pass on (`surrogate.leaking`).
+    """
 
     steps: int = 40
     restarts: int = 4
     draws: int = 1
+    leak: float = 0.0
 
 
 _FIRST_STEP, _LAST_STEP = 0.5, 0.01  # in half widths of the set
@@ -46,7 +51,8 @@ def descend(model: Model, region: Region, loss: Loss, effort: Effort, *, seed: i
     """
     batch, restarts = len(region.box.lower), effort.restarts
     copies = region.map(lambda t: t.repeat_interleave(restarts, dim=0))
-    field = _Field(model, copies, interior(copies), batch, deadline)
+    network = leaking(model, effort.leak) if effort.leak else model
+    field = _Field(model, network, copies, interior(copies), batch, deadline)
     generator = torch.Generator().manual_seed(seed)
     best = _draw(field, loss, effort, generator)
     if not field.finished(best):
@@ -72,6 +78,7 @@ class _Field:
     """Where the search takes place: `region` holds every batch element `restarts` times in a row."""
 
     model: Model
+    network: Callable[[Tensor], Tensor]
     region: Region
     box: Box
     batch: int
@@ -79,7 +86,7 @@ class _Field:
 
     def evaluate(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """The loss at every point: what to descend and what to achieve, each (batch * restarts,)."""
-        y = self.model(x)
+        y = self.network(x)
         descended, value = loss(x.reshape(self.batch, -1, x[0].numel()), y.reshape(self.batch, -1, y[0].numel()))
         if bool(torch.isnan(value).any()):
             raise ValueError(f"{self.model.name}: the output is NaN at an input of the set; the network overflows there")

@@ -42,6 +42,8 @@ def _stage(name: str, home: str, within: float = 1.0, **settings: Any) -> Stage:
 
 _QUICK = _stage("attack", "attack:attack", steps=20, restarts=4, share=0.1, most=256)
 _THOROUGH = _stage("attack", "attack:attack", steps=100, restarts=16, share=0.1)
+# Where nearly all is flat, as behind dead ReLUs, true gradients lead nowhere.
+_LEAKING = _stage("attack through flat activations", "attack:attack", steps=100, restarts=8, leak=0.02, share=0.1)
 # Many random draws are what finds small unsafe regions in few dimensions, where gradients lead elsewhere.
 _LONG = _stage("attack", "attack:attack", steps=50, restarts=256, draws=100, share=0.1)
 _DECIMALS = _stage("attack off the grid", "decimal_witness:attack_decimals", steps=50, restarts=32, share=0.1)
@@ -54,7 +56,7 @@ _CHAIN, _BOXES, _NEURONS, _PROGRAMS = (
     ("neuron splitting", "neuron_split:split_neurons"),
     ("splitting by linear programs", "lp_split:split_by_lp"),
 )
-_CHEAP = (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _DECIMALS)
+_CHEAP = (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _LEAKING, _DECIMALS)
 _FIRM = (*_CHEAP, _BOUNDS["alpha-crown"], _LONG)
 
 
