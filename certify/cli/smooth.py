@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certify.cli.arguments import add_device, command_parser, number, positive, radius
+from certify.cli.arguments import command_parser, number, positive, radius
+from certify.cli.smooth_inputs import add_run, classifiers, header, load_inputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,8 @@ EXAMPLES = """\
   certify smooth net.onnx --data mnist:data/mnist --sigma 0.25 --n 100000 --alpha 0.001 --skip 20 --out run.tsv
   certify smooth net.pt2 --data digits --sigma 1/4 --radius 0.5 --sequential --out decided.tsv
   certify smooth --dual left.onnx right.onnx --data digits --sigma 0.18 --n 10000 --out dual.tsv
+  certify smooth --arch mynet:small --weights small.pt --input-range -1 1 --data digits --sigma 0.25 --out own.tsv
+  certify smooth exact net.onnx --data mnist:data/mnist --passes 510 --out l1.tsv
   certify smooth plan --sigma 0.5 --radius 1.5
   certify smooth audit run.tsv --sigma 0.25 --n 100000 --alpha 0.001
 
@@ -31,7 +34,7 @@ DEFAULT_VARIANT = {"uniform": "uniform-l1"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs `plan` or `audit`, or certifies a data set."""
+    """Runs `plan`, `audit` or `exact`, or certifies a data set."""
     if argv and argv[0] in SUBCOMMANDS:
         return SUBCOMMANDS[argv[0]](argv[1:])
     return _certify(_parser().parse_args(argv))
@@ -49,25 +52,25 @@ def _audit(argv: Sequence[str]) -> int:
     return smooth_audit.main(argv)
 
 
-SUBCOMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"plan": _plan, "audit": _audit}
+def _exact(argv: Sequence[str]) -> int:
+    from certify.cli import smooth_exact
+
+    return smooth_exact.main(argv)
+
+
+SUBCOMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {"plan": _plan, "audit": _audit, "exact": _exact}
 
 
 def _certify(arguments: argparse.Namespace) -> int:
-    import torch
-
-    from certify.io.datasets import load_data
     from certify.report.smoothing import markdown, summary
     from certify.smoothing.logs import read_log
     from certify.smoothing.run import Journal
 
-    data = load_data(arguments.data)
-    rows = range(0, len(data.y), arguments.skip)[: arguments.max]
-    x = torch.as_tensor(data.x, device=arguments.device)
+    x, labels, rows = load_inputs(arguments)
     smoothed = build(arguments, x)
-    out = Path(arguments.out)
-    journal = Journal(out, header(arguments, smoothed))
+    journal = Journal(Path(arguments.out), header(arguments, settings(arguments, smoothed)))
     work = _decide_rows if arguments.sequential else _certify_rows
-    ledger = work(arguments, smoothed, x, data.y.tolist(), rows, journal)
+    ledger = work(arguments, smoothed, x, labels, rows, journal)
     print(markdown([summary(read_log(journal.jsonl), arguments.radii)]))
     print("\n" + "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in ledger.summary().items()))
     return 0
@@ -98,13 +101,11 @@ def _decide_rows(
 
 def build(arguments: argparse.Namespace, x: Tensor) -> Smoothed:
     """The smoothed classifier that the arguments describe, for inputs like `x`."""
-    from certify.smoothing.classifiers import load_classifier
     from certify.smoothing.dual import checkerboard, dual_smoothed
     from certify.smoothing.sampling import Sampler
     from certify.smoothing.smoothed import Smoothed
 
-    files = model_files(arguments)
-    networks = [load_classifier(file, arguments.device) for file in files]
+    networks = classifiers(arguments)
     classes = int(networks[0](x[:1].float()).shape[-1])
     scales = [float(s) for s in arguments.sigma] * (len(networks) // len(arguments.sigma))
     if len(scales) != len(networks):
@@ -121,13 +122,6 @@ def build(arguments: argparse.Namespace, x: Tensor) -> Smoothed:
     return Smoothed((sampler,), variant, arguments.bound)
 
 
-def model_files(arguments: argparse.Namespace) -> list[str]:
-    """The one model, or the two halves; a ValueError where it is neither."""
-    if (arguments.model is None) == (arguments.dual is None):
-        raise ValueError("name exactly one classifier: MODEL, or --dual LEFT RIGHT")
-    return arguments.dual or [arguments.model]
-
-
 def noise(kind: str, scale: float, x: Tensor) -> Any:
     """The smoothing distribution of a kind at a scale."""
     from certify.smoothing.noise import Gaussian, GridGaussian, Uniform, gaussian_for
@@ -136,25 +130,16 @@ def noise(kind: str, scale: float, x: Tensor) -> Any:
     return gaussian_for(x, scale) if kind == "auto" else fixed[kind](scale)
 
 
-def header(arguments: argparse.Namespace, smoothed: Smoothed) -> dict[str, Any]:
-    """First line of the JSON lines: what was asked, of which files, with which versions."""
-    from certify.cli.record import file_entry, versions
-
-    left_out = ("command", "debug", "out", "radii", "max", "device", "model", "dual")
-    settings: dict[str, Any] = {name: str(value) for name, value in vars(arguments).items() if name not in left_out}
-    settings |= {"n0": arguments.n0, "n": arguments.n, "seed": arguments.seed, "sigma": [float(s) for s in arguments.sigma]}
-    settings |= {"variant": smoothed.variant, "arithmetic": smoothed.parts[0].noise.arithmetic}
-    files = [file_entry(file) for file in model_files(arguments)]
-    return {"schema": "certify.smooth/1", "settings": settings, "files": files, "versions": versions()}
+def settings(arguments: argparse.Namespace, smoothed: Smoothed) -> dict[str, Any]:
+    """What the header says as numbers, and what the arguments left to be found out."""
+    numbers = {"n0": arguments.n0, "n": arguments.n, "seed": arguments.seed, "sigma": [float(s) for s in arguments.sigma]}
+    return numbers | {"variant": smoothed.variant, "arithmetic": smoothed.parts[0].noise.arithmetic}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("smooth", __doc__, EXAMPLES)
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="an .onnx or .pt2 classifier")
+    add_run(parser)
     parser.add_argument("--dual", nargs=2, metavar=("LEFT", "RIGHT"), help="two classifiers, for the halves of a checkerboard")
-    parser.add_argument("--data", required=True, metavar="DATA", help="digits, mnist:DIR, cifar10:DIR or FILE.npz")
-    parser.add_argument("--skip", type=positive, default=1, metavar="K", help="every K-th input only")
-    parser.add_argument("--max", type=positive, metavar="N", help="at most N inputs")
     parser.add_argument(
         "--sigma", type=number, nargs="+", required=True, metavar="S", help="noise; half the width for --noise uniform"
     )
@@ -167,9 +152,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--radius", type=radius, metavar="R", help="with --sequential: the radius in question")
     parser.add_argument("--sequential", action="store_true", help="decide at --radius only, with as few samples as that takes")
     parser.add_argument("--rule", choices=RULES, default="betting", help="how --sequential stops")
-    parser.add_argument("--batch", type=positive, default=256, metavar="N", help="rows that the network sees at a time (256)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (0)")
-    parser.add_argument("--radii", type=radius, nargs="+", default=None, metavar="R", help="radii of the table")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the log: FILE.tsv and FILE.jsonl")
-    add_device(parser)
     return parser

@@ -9,6 +9,7 @@ from certify.cli.arguments import command_parser, number, positive
 
 EXAMPLES = """\
   certify smooth audit run.tsv --sigma 0.25 --n 100000 --alpha 0.001
+  certify smooth audit dual.tsv --sigma 0.18 --n 100000 --alpha 0.001 --formula dual
   certify smooth audit run.jsonl
 
 The first line is `ok` or `faults: COUNT`; --expect ok makes faults the exit code 1."""
@@ -21,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
 
     arguments = _parser().parse_args(argv)
     sigma = None if arguments.sigma is None else float(arguments.sigma)
-    findings = audit(read_log(arguments.log), sigma, arguments.n, arguments.alpha)
+    findings = audit(read_log(arguments.log), sigma, arguments.n, arguments.alpha, arguments.formula)
     faults = sum(finding.fault for finding in findings)
     print(f"faults: {faults}" if faults else "ok")
     for finding in findings:
@@ -35,5 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sigma", type=number, metavar="S", help="the noise it states")
     parser.add_argument("--n", type=positive, metavar="N", help="the samples it states")
     parser.add_argument("--alpha", type=number, metavar="A", help="the error probability it states")
+    parser.add_argument(
+        "--formula", choices=("pa", "dual"), default="pa", help="its radii: of one probability (pa), or of two halves"
+    )
     parser.add_argument("--expect", choices=("ok",), help="exit code 1 on faults")
     return parser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,20 @@ def as_classifier(model: nn.Module | Classify) -> Classify:
 
 def load_classifier(path: str | Path, device: str = "cpu") -> Classify:
     """The classifier in an `.onnx` or `.pt2` file. Files made for batches of one size are run in batches of that size."""
-    loaders: dict[str, Callable[[Path, str], Classify]] = {".onnx": _onnx, ".pt2": _program}
     path = Path(path)
-    if path.suffix not in loaders:
-        raise ValueError(f"{path}: expected a file ending in {' or '.join(loaders)}")
+    ending = next((ending for ending in LOADERS if path.name.endswith(ending)), None)
+    if ending is None:
+        raise ValueError(f"{path}: expected a file ending in {', '.join(LOADERS)}; for weights alone use --arch and --weights")
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    return loaders[path.suffix](path, device)
+    return LOADERS[ending](path, device)
+
+
+def rescaled(classify: Classify, low: float, high: float) -> Classify:
+    """`classify`, whose inputs range from `low` to `high`, for inputs in [0, 1]: noise and radii are in units of the latter."""
+    if not low < high:
+        raise ValueError(f"the range of a model's inputs must not be empty, got [{low:g}, {high:g}]")
+    return lambda x: classify(x * (high - low) + low)
 
 
 def in_batches_of(size: int, classify: Classify) -> Classify:
@@ -40,12 +47,15 @@ def in_batches_of(size: int, classify: Classify) -> Classify:
 
 
 def _onnx(path: Path, device: str) -> Classify:
+    import gzip
+
     import onnxruntime
 
     providers = ["CPUExecutionProvider"] if device == "cpu" else ["CUDAExecutionProvider", "CPUExecutionProvider"]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else str(path)
+    session = onnxruntime.InferenceSession(content, options, providers=providers)
     if len(session.get_inputs()) != 1:
         raise ValueError(f"{path}: expected one input, found {len(session.get_inputs())}")
     entry = session.get_inputs()[0]
@@ -67,3 +77,6 @@ def _program(path: Path, device: str) -> Classify:
         return module(x)
 
     return in_batches_of(size, run) if isinstance(size, int) else run
+
+
+LOADERS: Mapping[str, Callable[[Path, str], Classify]] = {".onnx": _onnx, ".onnx.gz": _onnx, ".pt2": _program}

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from certify.smoothing.certificate import ABSTAIN, Certificate
+from certify.smoothing.decision import Decision
 from certify.smoothing.ledger import Ledger
 from certify.smoothing.logs import kept_lines, tsv_header, tsv_row
-from certify.smoothing.smoothed import Decision, Smoothed, input_bytes
+from certify.smoothing.smoothed import Smoothed, input_bytes
 
 Advance = Callable[[int], None]
 Record = Mapping[str, Any]
@@ -108,7 +109,13 @@ def run(
 
 def _same_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether two headers ask for the same: versions and times may differ, settings and files may not."""
-    return all(old.get(name) == json.loads(json.dumps(new[name])) for name in ("schema", "settings", "files"))
+    return _asked(old) == _asked(json.loads(json.dumps(new)))
+
+
+def _asked(header: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a header asks for; a setting that was not made is as good as one that did not exist."""
+    made = {name: value for name, value in header.get("settings", {}).items() if value != "None"}
+    return header.get("schema"), made, header.get("files")
 
 
 @dataclass(frozen=True)
@@ -147,18 +154,21 @@ def run_sequential(
     with journal.writing() as add:
         for position, decision in answers:
             row, now = missing[position], time.perf_counter()
-            add(_decision_record(decision, row, int(labels[row]), x[row], now - began))
+            add(decision_record(decision, row, int(labels[row]), x[row], now - began))
             advance(1)
             began = now
     return ledger
 
 
-def _decision_record(decision: Decision, row: int, label: int, x: Tensor, seconds: float) -> Record:
+def decision_record(decision: Decision, row: int, label: int, x: Tensor, seconds: float) -> Record:
     """As for certificates; only a yes counts as an answer, with the radius that was asked for."""
-    certified = decision.verdict == "yes"
-    answer = (decision.label, decision.radius) if certified else (ABSTAIN, 0.0)
-    evidence = asdict(decision) | {"alpha": str(decision.alpha), "beta": str(decision.beta), "candidate": decision.label}
-    for name in ("label", "radius", "index"):
-        del evidence[name]
-    place = {"idx": row, "label": label, "predict": answer[0], "radius": answer[1], "seconds": seconds}
-    return place | {"radius_asked": decision.radius, "input_sha256": hashlib.sha256(input_bytes(x)).hexdigest()} | evidence
+    predict, radius = (decision.label, decision.radius) if decision.verdict == "yes" else (ABSTAIN, 0.0)
+    place = {"idx": row, "label": label, "predict": predict, "radius": radius, "seconds": seconds}
+    evidence = {name: value for name, value in decision.to_dict().items() if name not in ("label", "radius", "index")}
+    asked = {"radius_asked": decision.radius, "candidate": decision.label}
+    return place | asked | {"input_sha256": hashlib.sha256(input_bytes(x)).hexdigest()} | evidence
+
+
+def decision_of(record: Record) -> Decision:
+    """The decision in a record."""
+    return Decision.from_dict({**record, "label": record["candidate"], "radius": record["radius_asked"], "index": record["idx"]})

@@ -82,24 +82,27 @@ def tally(sampler: Sampler, encoded: Tensor, index: Tensor, stage: Stage, n: int
 
 @dataclass(frozen=True)
 class Question:
-    """Is the smoothed probability of `target` at this input above a threshold? `key` is handed back with the answer."""
+    """Is the smoothed probability of `target` at this input large enough? `key` is handed back with the answer.
+
+    `encoded` holds the input as each part's noise takes it.
+    """
 
     key: int
-    encoded: Tensor
+    encoded: tuple[Tensor, ...]
     index: int
     target: int
 
 
 @dataclass(frozen=True)
 class Answer:
-    """`verdict` is 1 (yes), -1 (no) or 0 (undecided when the budget was spent); `hits` of the `n` samples decided it.
+    """`verdict` is 1 (yes), -1 (no) or 0 (undecided when the budget was spent); each part's `hits` in `n` samples decided it.
 
-    `drawn` counts the network's evaluations spent, those after the decision included.
+    `drawn` counts the evaluations of all parts' networks, those after the decision included.
     """
 
     key: int
     verdict: int
-    hits: int
+    hits: tuple[int, ...]
     n: int
     drawn: int
 
@@ -107,53 +110,58 @@ class Answer:
 @dataclass
 class _Progress:
     question: Question
-    hits: int = 0
+    hits: np.ndarray
     n: int = 0
     verdict: int = 0
     drawn: int = 0
 
     def move(self, hits: np.ndarray, n: np.ndarray, verdicts: np.ndarray) -> None:
-        """Moves on by the samples up to the first at which the rule decides."""
-        self.drawn += len(n)
+        """Moves on by the samples up to the first at which the rule decides; hits are (parts, samples)."""
+        self.drawn += hits.size
         decided = np.flatnonzero(verdicts)
         last = decided[0] if len(decided) else len(n) - 1
-        self.hits, self.n, self.verdict = int(hits[last]), int(n[last]), int(verdicts[last])
+        self.hits, self.n, self.verdict = hits[:, last], int(n[last]), int(verdicts[last])
+
+    def answer(self) -> Answer:
+        """What was found."""
+        return Answer(self.question.key, self.verdict, tuple(map(int, self.hits)), self.n, self.drawn)
 
 
-def decide(sampler: Sampler, questions: Iterable[Question], rule: Rule) -> Iterator[Answer]:
+def decide(parts: Sequence[Sampler], questions: Iterable[Question], rule: Rule) -> Iterator[Answer]:
     """Answers of sequential tests, in the order in which they are found; a decided input's places go to the next.
 
-    The rule looks at every single sample in order, so that its answer depends neither on the batch nor on the other inputs.
+    The rule is asked about every single sample in order, so that its answer depends neither on the batch nor on the other inputs.
     """
-    waiting = iter(questions)
+    waiting, batch = iter(questions), parts[0].batch
     active: list[_Progress] = []
     while True:
-        active += map(_Progress, islice(waiting, max(1, sampler.batch // FIRST_SHARE) - len(active)))
+        new = islice(waiting, max(1, batch // FIRST_SHARE) - len(active))
+        active += [_Progress(question, np.zeros(len(parts), dtype=np.int64)) for question in new]
         if not active:
             return
-        shares = [min(sampler.batch // len(active), rule.budget - progress.n) for progress in active]
-        _advance(sampler, active, shares, rule)
+        shares = [min(batch // len(active), rule.budget - progress.n) for progress in active]
+        _advance(parts, active, shares, rule)
         done = [progress.verdict != 0 or progress.n >= rule.budget for progress in active]
         for progress in compress(active, done):
-            yield Answer(progress.question.key, progress.verdict, progress.hits, progress.n, progress.drawn)
+            yield progress.answer()
         active = [progress for progress, decided in zip(active, done, strict=True) if not decided]
 
 
-def _advance(sampler: Sampler, active: Sequence[_Progress], shares: Sequence[int], rule: Rule) -> None:
-    """Draws each input's share of samples and lets the rule look at all of them, in one call."""
-    labels = _next_labels(sampler, active, shares)
+def _advance(parts: Sequence[Sampler], active: Sequence[_Progress], shares: Sequence[int], rule: Rule) -> None:
+    """Draws each input's share of samples from every part and lets the rule look at all of them, in one call."""
     borders = np.cumsum(shares)[:-1]
-    parts = list(zip(active, np.split(labels, borders), strict=True))
-    hits = [progress.hits + np.cumsum(part == progress.question.target) for progress, part in parts]
-    n = [progress.n + np.arange(1, len(part) + 1) for progress, part in parts]
-    verdicts = np.split(rule.verdicts(np.concatenate(hits), np.concatenate(n)), borders)
+    labels = np.stack([_next_labels(sampler, j, active, shares) for j, sampler in enumerate(parts)])
+    drawn = list(zip(active, np.split(labels, borders, axis=1), strict=True))
+    hits = [progress.hits[:, None] + np.cumsum(found == progress.question.target, axis=1) for progress, found in drawn]
+    n = [progress.n + np.arange(1, found.shape[1] + 1) for progress, found in drawn]
+    verdicts = np.split(rule.verdicts(np.concatenate(hits, axis=1), np.concatenate(n)), borders)
     for progress, *seen in zip(active, hits, n, verdicts, strict=True):
         progress.move(*seen)
 
 
-def _next_labels(sampler: Sampler, active: Sequence[_Progress], shares: Sequence[int]) -> np.ndarray:
-    """Labels of the next samples of every active input, in order."""
-    encoded = torch.stack([progress.question.encoded for progress in active])
+def _next_labels(sampler: Sampler, part: int, active: Sequence[_Progress], shares: Sequence[int]) -> np.ndarray:
+    """Labels of the next samples of every active input, in order, from one part."""
+    encoded = torch.stack([progress.question.encoded[part] for progress in active])
     device, used = encoded.device, sum(shares)
     owner = np.repeat(np.arange(len(active)), shares)
     sample = np.concatenate([np.arange(p.n, p.n + share) for p, share in zip(active, shares, strict=True)])

@@ -2,6 +2,7 @@
 
 A rule answers 1 (yes), -1 (no) or 0 (go on). A wrong yes has probability at most `alpha`, a wrong no at most `beta`, over all times
 together. `threshold_up` and `threshold_down` enclose the threshold; each side is tested against the harder end. `RULES` lists them.
+Hits come as an array with a row for each part of the classifier, here one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Rule(Protocol):
         ...
 
     def verdicts(self, hits: np.ndarray, n: np.ndarray) -> np.ndarray:
-        """1, -1 or 0 for each pair of a number of samples and the hits among them."""
+        """1, -1 or 0 for each number of samples n, (looks,), and the hits of each part among them, (parts, looks)."""
         ...
 
 
@@ -51,10 +52,11 @@ class Betting:
     budget: int = 100_000
 
     def __post_init__(self) -> None:
-        _check(self.threshold_down, self.threshold_up, self.alpha, self.beta, self.budget)
+        check_test(self.threshold_down, self.threshold_up, self.alpha, self.beta, self.budget, (0, 1))
 
     def verdicts(self, hits: np.ndarray, n: np.ndarray) -> np.ndarray:
         """1 where the bet for p > threshold has reached 1/alpha, -1 where the other has reached 1/beta."""
+        (hits,) = hits
         yes = log_wealth(hits, n, self.threshold_up) >= math.log(1 / self.alpha) + LOG_ERROR
         no = log_wealth(n - hits, n, _complement_up(self.threshold_down)) >= math.log(1 / self.beta) + LOG_ERROR
         return yes.astype(int) - (no & ~yes)
@@ -84,10 +86,11 @@ class UnionBound:
     budget: int = 100_000
 
     def __post_init__(self) -> None:
-        _check(self.threshold_down, self.threshold_up, self.alpha, self.beta, self.budget)
+        check_test(self.threshold_down, self.threshold_up, self.alpha, self.beta, self.budget, (0, 1))
 
     def verdicts(self, hits: np.ndarray, n: np.ndarray) -> np.ndarray:
         """1 where the hits, -1 where the misses, reach what some test from now on asks for."""
+        (hits,) = hits
         yes = hits >= self._hits_needed[n]
         no = n - hits >= self._misses_needed[n]
         return yes.astype(int) - (no & ~yes)
@@ -131,10 +134,11 @@ class Curtailed:
     budget: int = 100_000
 
     def __post_init__(self) -> None:
-        _check(self.threshold_down, self.threshold_up, self.alpha, self.beta, self.budget)
+        check_test(self.threshold_down, self.threshold_up, self.alpha, self.beta, self.budget, (0, 1))
 
     def verdicts(self, hits: np.ndarray, n: np.ndarray) -> np.ndarray:
         """1 where the hits suffice, -1 where the misses are too many."""
+        (hits,) = hits
         return (hits >= self._needed).astype(int) - (n - hits > self.budget - self._needed)
 
     @cached_property
@@ -156,9 +160,10 @@ def _complement_up(p: float) -> float:
     return min(math.nextafter(1 - p, 1.0), math.nextafter(1.0, 0.0))
 
 
-def _check(low: float, high: float, alpha: float, beta: float, budget: int) -> None:
-    if not 0 < low <= high < 1:
-        raise ValueError(f"the threshold must lie strictly between 0 and 1, got [{low}, {high}]")
+def check_test(low: float, high: float, alpha: float, beta: float, budget: int, domain: tuple[float, float]) -> None:
+    """A ValueError where no test is described: `low` and `high` must lie strictly inside `domain`, in this order."""
+    if not domain[0] < low <= high < domain[1]:
+        raise ValueError(f"the threshold must lie strictly between {domain[0]} and {domain[1]}, got [{low}, {high}]")
     if not (0 < alpha < 1 and 0 < beta < 1):
         raise ValueError(f"error probabilities must lie strictly between 0 and 1, got {alpha} and {beta}")
     if budget < 1:

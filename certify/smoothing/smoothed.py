@@ -14,29 +14,8 @@ from torch import Tensor
 from certify.smoothing.certificate import ABSTAIN, Certificate
 from certify.smoothing.conclusion import VARIANTS, conclude
 from certify.smoothing.confidence import rank_test
-from certify.smoothing.normal import cdf_down, cdf_up
+from certify.smoothing.decision import VERDICTS, Decision, RadiusTest
 from certify.smoothing.sampling import Answer, Question, Sampler, Stage, decide, tally
-from certify.smoothing.sequential import RULES, Rule
-
-
-@dataclass(frozen=True)
-class Decision:
-    """`verdict`: "yes" (certified at the radius), "no" or "undecided"; `hits` of `n` samples decided it, `drawn` were evaluated.
-
-    A wrong yes has probability at most alpha, a wrong no ("p is above the threshold after all") at most beta.
-    """
-
-    verdict: str
-    label: int
-    radius: float
-    hits: int
-    n: int
-    drawn: int
-    alpha: Fraction
-    beta: Fraction
-    rule: str
-    seed: int
-    index: int
 
 
 @dataclass(frozen=True)
@@ -101,18 +80,16 @@ class Smoothed:
     ) -> Iterator[tuple[int, Decision]]:
         """Is the prediction certified at `radius` (l_2)? Pairs of a position in `x` and its decision, as they are found.
 
-        The class is chosen from n0 samples of its own. For Gaussian noise and one part (variant "pa").
+        The class is chosen from n0 samples of its own. For Gaussian noise and the variants in `decision.TESTS`.
         """
-        if self.variant != "pa":
-            raise ValueError(f"certify_at tests p against one threshold, for variant 'pa'; this classifier has {self.variant!r}")
         beta = alpha if beta is None else beta
-        sampler, rows = self.parts[0], self._rows(x, index)
-        encoded = sampler.noise.encode(x)
-        candidates = self._counts(x, rows, Stage.SELECT, n0)[0].argmax(axis=1)
-        test = threshold_rule(rule, radius, sampler, x[0].numel(), alpha, beta, max_n)
-        questions = (Question(i, encoded[i], int(rows[i]), int(candidates[i])) for i in range(len(x)))
-        for answer in decide(sampler, questions, test):
-            yield answer.key, _decision(answer, candidates, radius, alpha, beta, rule, self.seed, rows, n0)
+        test = RadiusTest(radius, self.variant, rule, alpha, beta, max_n, self._scales, self._slacks(x[0].numel()))
+        stopping, rows = test.stopping_rule(), self._rows(x, index)
+        candidates = np.sum(self._counts(x, rows, Stage.SELECT, n0), axis=0).argmax(axis=1)
+        encoded = [part.noise.encode(x) for part in self.parts]
+        questions = (Question(i, tuple(e[i] for e in encoded), int(rows[i]), int(candidates[i])) for i in range(len(x)))
+        for answer in decide(self.parts, questions, stopping):
+            yield answer.key, self._decision(answer, int(candidates[answer.key]), int(rows[answer.key]), x[0].numel(), n0, test)
 
     def _counts(self, x: Tensor, index: Tensor, stage: Stage, n: int) -> list[np.ndarray]:
         """(inputs, classes) for each part."""
@@ -129,8 +106,7 @@ class Smoothed:
     def _certificate(
         self, x: Tensor, index: int, candidate: int, counts: Sequence[np.ndarray], chosen: Sequence[np.ndarray], alpha: Fraction
     ) -> Certificate:
-        scales = tuple(part.noise.scale for part in self.parts)
-        slacks = tuple(part.noise.slack(x.numel()) for part in self.parts)
+        scales, slacks = self._scales, self._slacks(x.numel())
         rows = tuple(tuple(map(int, row)) for row in counts)
         found = conclude(rows, candidate, alpha, scales, slacks, self.variant, self.bound)
         certified = found.radius > 0
@@ -154,16 +130,26 @@ class Smoothed:
             p_upper=found.p_upper,
         )
 
+    def _decision(self, answer: Answer, label: int, index: int, dimension: int, n0: int, test: RadiusTest) -> Decision:
+        return Decision(
+            verdict=VERDICTS[answer.verdict],
+            label=label,
+            hits=answer.hits,
+            n=answer.n,
+            drawn=answer.drawn + n0 * len(self.parts),
+            test=test,
+            arithmetic=self.parts[0].noise.arithmetic,
+            dimension=dimension,
+            seed=self.seed,
+            index=index,
+        )
 
-def threshold_rule(name: str, radius: float, sampler: Sampler, dimension: int, alpha: Fraction, beta: Fraction, max_n: int) -> Rule:
-    """The sequential test of p > Phi(radius / sigma), with the threshold enclosed and moved by what the noise may be off."""
-    if name not in RULES:
-        raise ValueError(f"no stopping rule is called {name!r}; there are {', '.join(RULES)}")
-    if not radius >= 0:
-        raise ValueError(f"a radius cannot be negative, got {radius}")
-    slack, z = sampler.noise.slack(dimension), Fraction(radius) / Fraction(sampler.noise.scale)
-    up, down = cdf_up(_nudged(z, 1)) + slack, cdf_down(_nudged(z, -1)) - slack
-    return RULES[name](np.nextafter(up, 2.0), np.nextafter(down, -1.0), float(alpha), float(beta), max_n)
+    @property
+    def _scales(self) -> tuple[float, ...]:
+        return tuple(part.noise.scale for part in self.parts)
+
+    def _slacks(self, dimension: int) -> tuple[float, ...]:
+        return tuple(part.noise.slack(dimension) for part in self.parts)
 
 
 def index_of(x: Tensor) -> int:
@@ -176,42 +162,9 @@ def input_bytes(x: Tensor) -> bytes:
     return x.detach().cpu().contiguous().numpy().tobytes()
 
 
-def _nudged(value: Fraction, direction: int) -> float:
-    return float(np.nextafter(float(value), direction * np.inf))
-
-
 def _winner(counts: np.ndarray, alpha: Fraction) -> int:
     second, first = np.argsort(counts, kind="stable")[-2:] if len(counts) > 1 else (0, 0)
     return int(first) if rank_test(int(counts[first]), int(counts[second])) <= alpha else ABSTAIN
-
-
-VERDICTS = {1: "yes", -1: "no", 0: "undecided"}
-
-
-def _decision(
-    answer: Answer,
-    candidates: np.ndarray,
-    radius: float,
-    alpha: Fraction,
-    beta: Fraction,
-    rule: str,
-    seed: int,
-    index: Tensor,
-    n0: int,
-) -> Decision:
-    return Decision(
-        VERDICTS[answer.verdict],
-        int(candidates[answer.key]),
-        radius,
-        answer.hits,
-        answer.n,
-        answer.drawn + n0,
-        alpha,
-        beta,
-        rule,
-        seed,
-        int(index[answer.key]),
-    )
 
 
 class Smooth:

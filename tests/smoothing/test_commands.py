@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,99 @@ def test_a_sequential_run_answers_at_one_radius(tmp_path: Path) -> None:
     assert {record["verdict"] for record in records} <= {"yes", "no", "undecided"}
     assert {record["radius"] for record in records} <= {0.0, 0.25}
     assert sum(record["drawn"] for record in records) < 0.5 * 5000 * len(records)
+
+
+def test_halves_are_decided_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    halves = [str(MODELS / f"digits_{side}.onnx") for side in ("left", "right")]
+    arguments = ("--dual", *halves, "--sigma", "0.18", "--radius", "1/8", "--sequential", "--n", "2000")
+    assert smooth(tmp_path / "s.tsv", *arguments, model=None) == 0
+    header, *records = map(json.loads, (tmp_path / "s.jsonl").read_text().splitlines())
+    assert {len(record["hits"]) for record in records} == {2}
+    assert [record["verdict"] for record in records].count("yes") > 0.6 * len(records)
+    assert sum(record["drawn"] for record in records) < 0.5 * 2 * 2000 * len(records)
+    capsys.readouterr()
+    assert main(["smooth", "audit", str(tmp_path / "s.jsonl"), "--expect", "ok"]) == 0
+    records[0]["hits"][0] //= 2
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, (header, *records))) + "\n")
+    assert main(["smooth", "audit", str(tmp_path / "t.jsonl"), "--expect", "ok"]) == 1
+
+
+def test_a_module_with_another_input_range_gets_the_same_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network of levels 0 to 16 by name, and the same of shares as a file."""
+    (tmp_path / "tiny.py").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import torch
+
+    tiny = import_module("tiny")
+    torch.save(tiny.levels().state_dict(), "tiny.pt")
+    save_program(tiny.shares(), tmp_path / "shares.pt2")
+    named = ("--arch", "tiny:levels", "--weights", "tiny.pt", "--input-range", "0", "16")
+    for out, source in (("a", named), ("b", ("shares.pt2",))):
+        assert (
+            main(["smooth", *source, "--data", "digits", "--max", "5", "--n", "100", "--sigma", "0.1", "--out", f"{out}.tsv"]) == 0
+        )
+    logs = [[json.loads(line) for line in Path(f"{out}.jsonl").read_text().splitlines()] for out in ("a", "b")]
+    assert [entry["counts"] for entry in logs[0][1:]] == [entry["counts"] for entry in logs[1][1:]]
+    assert logs[0][0]["settings"]["arch"] == "tiny:levels"
+    assert logs[0][0]["files"][0]["path"] == "tiny.pt"
+
+
+TINY = """
+import torch
+
+class Levels(torch.nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randint(-3, 4, (10, 64), generator=generator).double())
+
+    def forward(self, x):
+        return (x.double() * self.scale).round().flatten(1) @ self.weight.T
+
+def levels():
+    return Levels(1)
+
+def shares():
+    return Levels(16)
+"""
+
+
+def save_program(module: object, path: Path, channels: int = 1) -> None:
+    import torch
+
+    batch = torch.export.Dim("batch")
+    torch.export.save(torch.export.export(module, (torch.zeros(2, channels, 8, 8),), dynamic_shapes=({0: batch},)), path)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "model", "most"),
+    [(("--passes", "32", "--levels", "16"), "digits_gaussian", 2.0), (("--columns", "2"), "bands", 8.0)],
+)
+def test_exact_votes_are_logged_and_audited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scheme: tuple[str, ...], model: str, most: float
+) -> None:
+    path = MODELS / f"{model}.onnx"
+    if model == "bands":
+        import torch
+
+        path = tmp_path / "bands.pt2"
+        save_program(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(128, 10)), path, channels=2)
+    run = ["smooth", "exact", str(path), "--data", "digits", "--max", "6", *scheme, "--out", str(tmp_path / "v.tsv")]
+    assert main(run) == 0
+    table = capsys.readouterr().out
+    assert main(run) == 0  # goes on where it ended: nothing left to do
+    assert capsys.readouterr().out == table
+    header, *records = map(json.loads, (tmp_path / "v.jsonl").read_text().splitlines())
+    assert {sum(record["votes"]) for record in records} == {header["settings"]["n"]}
+    assert all(0 <= record["radius"] <= most for record in records)
+    assert main(["smooth", "audit", str(tmp_path / "v.jsonl"), "--expect", "ok"]) == 0
+    records[0]["radius"] += 0.5
+    (tmp_path / "w.jsonl").write_text("\n".join(map(json.dumps, (header, *records))) + "\n")
+    assert main(["smooth", "audit", str(tmp_path / "w.jsonl"), "--expect", "ok"]) == 1
 
 
 @pytest.mark.parametrize("noise", ["real", "uniform"])

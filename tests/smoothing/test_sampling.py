@@ -67,15 +67,15 @@ def test_nan_is_an_error() -> None:
     with pytest.raises(ValueError, match="NaN for 21 noisy"):
         tally(broken, INPUTS.float(), INDEX, Stage.SELECT, 7)
     with pytest.raises(ValueError, match="NaN"):
-        list(decide(broken, [Question(0, INPUTS[0].float(), 0, 0)], Betting(0.5, 0.5, 0.01, 0.01, 50)))
+        list(decide([broken], [Question(0, (INPUTS[0].float(),), 0, 0)], Betting(0.5, 0.5, 0.01, 0.01, 50)))
 
 
 RULE = Betting(0.36, 0.36, 0.05, 0.05, 700)
 
 
 def answers(batch: int, questions: int = 12) -> dict[int, Answer]:
-    asked = (Question(i, INPUTS[i % 3], i, i % 3) for i in range(questions))
-    return {answer.key: answer for answer in decide(sampler(batch), asked, RULE)}
+    asked = (Question(i, (INPUTS[i % 3],), i, i % 3) for i in range(questions))
+    return {answer.key: answer for answer in decide([sampler(batch)], asked, RULE)}
 
 
 def test_sequential_answers_do_not_depend_on_the_batch_or_the_queue() -> None:
@@ -92,13 +92,13 @@ def test_a_sequential_answer_is_that_of_the_rule_on_the_stream() -> None:
             INPUTS[key % 3][None], torch.tensor([key]), owner, torch.arange(RULE.budget), Stage.DECIDE
         )
         hits = np.cumsum((labels == key % 3).numpy())
-        verdicts = RULE.verdicts(hits, np.arange(1, RULE.budget + 1))
+        verdicts = RULE.verdicts(hits[None], np.arange(1, RULE.budget + 1))
         stop = np.flatnonzero(verdicts)[0] if verdicts.any() else RULE.budget - 1
-        assert (answer.verdict, answer.hits, answer.n) == (verdicts[stop], hits[stop], stop + 1)
+        assert (answer.verdict, answer.hits, answer.n) == (verdicts[stop], (hits[stop],), stop + 1)
         assert answer.n <= answer.drawn
 
 
 def test_the_budget_ends_a_question_undecided() -> None:
     rule = Betting(1 / 3, 1 / 3, 1e-6, 1e-6, 40)
-    (answer,) = decide(sampler(32), [Question(0, INPUTS[0], 0, 0)], rule)
+    (answer,) = decide([sampler(32)], [Question(0, (INPUTS[0],), 0, 0)], rule)
     assert (answer.verdict, answer.n, answer.drawn) == (0, 40, 40)

@@ -20,7 +20,7 @@ def outcomes(rule: Rule, p: float) -> tuple[float, float, float]:
     for n in range(1, rule.budget + 1):
         mean += float(alive.sum())
         alive = np.append(alive * (1 - p), 0.0) + np.append(0.0, alive * p)
-        verdicts = rule.verdicts(np.arange(n + 1), np.full(n + 1, n))
+        verdicts = rule.verdicts(np.arange(n + 1)[None], np.full(n + 1, n))
         yes, no = yes + float(alive[verdicts > 0].sum()), no + float(alive[verdicts < 0].sum())
         alive[verdicts != 0] = 0.0
     return yes, no, mean
@@ -56,7 +56,7 @@ def test_the_curtailed_test_answers_as_the_fixed_one(seed: int, p: float) -> Non
     n, alpha = 300, 0.01
     rule = RULES["curtailed"](P, P, alpha, alpha, n)
     hits = np.cumsum(np.random.default_rng(seed).random(n) < p)
-    verdicts = rule.verdicts(hits, np.arange(1, n + 1))
+    verdicts = rule.verdicts(hits[None], np.arange(1, n + 1))
     assert verdicts[np.flatnonzero(verdicts)[0]] == (1 if clopper_pearson(int(hits[-1]), n, alpha) >= P else -1)
 
 
@@ -64,7 +64,7 @@ def test_the_curtailed_test_answers_as_the_fixed_one(seed: int, p: float) -> Non
 def test_more_hits_never_turn_a_yes_into_less(name: str) -> None:
     rule = RULES[name](P, P, 0.01, 0.01, 200)
     for n in (1, 10, 57, 200):
-        assert (np.diff(rule.verdicts(np.arange(n + 1), np.full(n + 1, n))) >= 0).all()
+        assert (np.diff(rule.verdicts(np.arange(n + 1)[None], np.full(n + 1, n))) >= 0).all()
 
 
 @given(st.integers(1, 400), st.floats(0.5, 0.99), st.floats(1e-5, 0.2))

@@ -80,9 +80,10 @@ def test_radii_never_exceed_those_of_a_ball_whose_probability_is_known() -> None
     assert sum(c.radius > gaussian(p, sigma) for c in found) <= most_failures()
 
 
-def test_uniform_noise_keeps_alpha_in_l1() -> None:
+@pytest.mark.parametrize("variant", ["uniform-l1", "uniform-l1-pa-pb"])
+def test_uniform_noise_keeps_alpha_in_l1(variant: str) -> None:
     x, width = torch.tensor([0.2]), 0.5
-    found = many_runs(HalfSpace(1, 0.0), x, Uniform(width), 60, variant="uniform-l1")
+    found = many_runs(HalfSpace(1, 0.0), x, Uniform(width), 60, variant=variant)
     assert sum(c.label != ABSTAIN and c.radius > float(x) for c in found) <= most_failures()
     assert all(c.norm == 1.0 for c in found)
 

@@ -1,0 +1,68 @@
+"""Certificates from exact votes, without sampling and without an error probability: in l_1, or against patches."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from certify.cli.arguments import command_parser, positive
+from certify.cli.smooth_inputs import add_run, classifiers, header, load_inputs
+
+if TYPE_CHECKING:
+    from certify.smoothing.deterministic import Scheme
+
+EXAMPLES = """\
+  certify smooth exact net.onnx --data mnist:data/mnist --passes 510 --skip 20 --out l1.tsv
+  certify smooth exact bands.onnx --data mnist:data/mnist --columns 4 --out patches.tsv
+  certify smooth audit l1.jsonl
+
+Radii are l_1 distances, or with --columns and --blocks the side of a square patch, in pixels."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Certifies a data set and prints its table."""
+    from pathlib import Path
+
+    from certify.cli.progress import progress_bar
+    from certify.report.smoothing import markdown, summary
+    from certify.smoothing.logs import read_log
+    from certify.smoothing.run import Journal
+    from certify.smoothing.run_exact import run_exact
+
+    arguments = _parser().parse_args(argv)
+    x, labels, rows = load_inputs(arguments)
+    (classify,) = classifiers(arguments)
+    scheme = build(arguments, tuple(x.shape[-2:]))
+    views = scheme.views(scheme.encode(x[:1])[0])
+    settings = {"sigma": f"{scheme.unit}, no noise", "n": len(views), "alpha": "0"}
+    journal = Journal(Path(arguments.out), header(arguments, settings))
+    with progress_bar("certify", len(rows)) as advance:
+        run_exact(classify, classify(views[:1]).shape[-1], scheme, arguments.batch, x, labels, rows, journal, advance)
+    print(markdown([summary(read_log(journal.jsonl), arguments.radii)]))
+    return 0
+
+
+def build(arguments: argparse.Namespace, image: tuple[int, int]) -> Scheme:
+    """The one scheme that the arguments ask for."""
+    from certify.smoothing.deterministic import Splitting, Windows
+
+    schemes: Mapping[str, Callable[[int], Scheme]] = {
+        "passes": lambda passes: Splitting(passes, arguments.levels),
+        "columns": lambda width: Windows(image[0], width, image),
+        "blocks": lambda side: Windows(side, side, image),
+    }
+    chosen = [name for name in schemes if getattr(arguments, name) is not None]
+    if len(chosen) != 1:
+        raise ValueError(f"ask for exactly one of {', '.join('--' + name for name in schemes)}")
+    return schemes[chosen[0]](getattr(arguments, chosen[0]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("smooth exact", __doc__, EXAMPLES)
+    add_run(parser)
+    parser.add_argument("--passes", type=positive, metavar="M", help="l_1: splitting noise over M levels, all of them")
+    parser.add_argument("--levels", type=positive, default=255, metavar="N", help="levels of the data, 255 for bytes (default)")
+    parser.add_argument("--columns", type=positive, metavar="S", help="patches: bands of S columns")
+    parser.add_argument("--blocks", type=positive, metavar="S", help="patches: windows of S x S pixels")
+    return parser
