@@ -1,16 +1,20 @@
-"""A loaded network: its graph, and the original it was made from, for replaying witnesses."""
+"""A loaded network: its graph, and the original it was made from, for replaying witnesses. Imports torch when it binds the graph."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from certify.graph import Graph
-from certify.operators.program import Program, bind
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from certify.operators.program import Program
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,13 @@ class Model:
     live: bool = False
     _programs: dict[tuple[torch.dtype, str], Program] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def program(self, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Program:
-        """The graph with its constants in `dtype` on `device`; kept between calls unless the parameters are live."""
+    def program(self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Program:
+        """The graph with its constants in `dtype` (float32) on `device`; kept between calls unless the parameters are live."""
+        import torch
+
+        from certify.operators.program import bind
+
+        dtype = torch.float32 if dtype is None else dtype
         if self.live:
             return bind(self.graph, dtype, device)
         key = (dtype, str(device))

@@ -53,9 +53,12 @@ class Work(NamedTuple):
     state         (boxes, neurons) int8: 1 where z >= 0 is proved on the box, -1 where z <= 0 is, 0 where neither.
     root          number of the first clause that the box is about.
     open          bit c says that clause root + c is not excluded on the box.
-    axis          where to split: the input, or -1 where the box cannot be split.
-    point, value  a point of the box, and the largest of an open clause's atoms there, minus its right-hand side (not rigorous):
-                  negative at a counterexample.
+    stuck         bits that were open, but halving the box will not help: every point satisfies the clause, or what is missing is no
+                  more than rounding, or the box is too small to be halved.
+    margin        by how much the bounds exceed right-hand sides, the least of the excluded clauses.
+    axis          the input to halve; -1 where nothing is open.
+    point, value  a point of the box, and the largest of an unsettled clause's atoms there, minus its right-hand side (not rigorous):
+                  negative at a counterexample. NaN where values overflow, and nothing is known.
     """
 
     lower: NDArray[np.float64]
@@ -63,9 +66,24 @@ class Work(NamedTuple):
     state: NDArray[np.int8]
     root: NDArray[np.int64]
     open: NDArray[np.int64]
+    stuck: NDArray[np.int64]
+    margin: NDArray[np.float64]
     axis: NDArray[np.int64]
     point: NDArray[np.float64]
     value: NDArray[np.float64]
+
+
+def fresh_work(
+    lower: NDArray[np.float64],
+    upper: NDArray[np.float64],
+    state: NDArray[np.int8],
+    root: NDArray[np.int64],
+    open: NDArray[np.int64],
+) -> Work:
+    """Boxes that nothing was found out about yet."""
+    count = len(root)
+    answers = np.zeros(count, np.int64), np.full(count, np.inf), np.full(count, -1)
+    return Work(lower, upper, state, root, open, *answers, lower.copy(), np.full(count, np.inf))
 
 
 class Effort(NamedTuple):
@@ -105,3 +123,15 @@ def _segments(weight: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[n
     nonzero = weight != 0
     some = nonzero.any(axis=1)
     return np.where(some, nonzero.argmax(axis=1), 0), np.where(some, weight.shape[1] - nonzero[:, ::-1].argmax(axis=1), 0)
+
+
+def layers(net: Net) -> list[Layer]:
+    """The layers that `lay_out` was given."""
+    result = []
+    for k in range(len(net.width) - 1):
+        neurons = slice(net.first[k], net.first[k + 1])
+        weight = np.zeros((net.width[k + 1], net.width[k]))
+        for row, base, i, j in zip(weight, net.base[neurons], net.begin[neurons], net.end[neurons], strict=True):
+            row[i:j] = net.weight[base + i : base + j]
+        result.append((weight, net.bias[neurons], net.slope[neurons]))
+    return result

@@ -213,7 +213,8 @@ def _through_affine(net, k, pre, out):  # type: ignore[no-untyped-def]
 
 @_kernel
 def _lower_line(net, lower, upper, state, gamma, s):  # type: ignore[no-untyped-def]
-    """See `chain_reference.lower_line`: from the coefficients of the last layer to those of the inputs; returns the bound."""
+    """See `chain_reference.lower_line`: from the coefficients of the last layer to those of the inputs; returns the bound
+    and what rounding took from it."""
     pre, post, size, line = s.neuron[_PRE], s.neuron[_POST], s.neuron[_SIZE], s.input[_LINE]
     constant, loss = 0.0, 0.0
     for k in range(len(net.width) - 2, -1, -1):
@@ -239,7 +240,8 @@ def _lower_line(net, lower, upper, state, gamma, s):  # type: ignore[no-untyped-
     for i in range(len(lower)):
         constant += min(line[i] * lower[i], line[i] * upper[i])
         loss += abs(line[i]) * max(abs(lower[i]), abs(upper[i]))
-    return constant - gamma * loss - TINY if loss < LARGEST else -np.inf
+    loss = gamma * loss + TINY
+    return (constant - loss if loss < LARGEST else -np.inf), loss
 
 
 @_kernel
@@ -376,34 +378,47 @@ def _weigh(net, clauses, c, s):  # type: ignore[no-untyped-def]
 
 @_kernel
 def _start(net, clauses, c, s):  # type: ignore[no-untyped-def]
-    """The slopes of least area, and all weight on the atom with the largest margin by forms alone; returns that margin."""
+    """The slopes of least area, and all weight on the atom with the largest margin by forms alone.
+
+    Returns that margin, and the largest of the atoms' upper bounds minus right-hand sides.
+    """
     rows, first = net.first[len(net.width) - 2], clauses.start[c]
-    best, most = first, -np.inf
+    best, most, highest = first, -np.inf, -np.inf
     for t in range(first, clauses.start[c + 1]):
         margin = s.neuron[_LOW, rows + clauses.row[t]] - clauses.rhs[t]
+        highest = max(highest, s.neuron[_HIGH, rows + clauses.row[t]] - clauses.rhs[t])
         if margin > most:
             best, most = t, margin
     for h in range(rows):
         s.neuron[_ALPHA, h] = 1.0 if s.neuron[_HIGH, h] > -s.neuron[_LOW, h] else net.slope[h]
     s.weight[:] = 0.0
     s.weight[best - first] = 1.0
-    return most
+    return most, highest
+
+
+_OPEN, _EXCLUDED, _STUCK = range(3)
 
 
 @_kernel
-def _exclude(net, clauses, c, work, q, effort, gamma, s):  # type: ignore[no-untyped-def]
-    """Whether clause c is excluded on box q; if not, left and right are the ends of what it leaves of the box."""
+def _examine_clause(net, clauses, c, work, q, effort, gamma, s):  # type: ignore[no-untyped-def]
+    """What becomes of clause c on box q; where it stays open, left and right are the ends of what it leaves of the box."""
     lower, upper, state = work.lower[q], work.upper[q], work.state[q]
     line, x = s.input[_LINE], s.input[_X]
-    if _start(net, clauses, c, s) > 0.0:
-        return True
+    margin, highest = _start(net, clauses, c, s)
+    if margin > 0.0:
+        work.margin[q] = min(work.margin[q], margin)
+        return _EXCLUDED
     s.input[_LEFT], s.input[_RIGHT] = lower, upper
-    most = -np.inf
+    most, outcome = -np.inf, _STUCK if highest <= 0.0 else _OPEN
     for step in range(effort.steps + 1):
         rhs = _weigh(net, clauses, c, s)
-        excess = _lower_line(net, lower, upper, state, gamma, s) - rhs
+        bound, allowance = _lower_line(net, lower, upper, state, gamma, s)
+        excess = bound - rhs
         if excess > 0.0:
-            return True
+            work.margin[q] = min(work.margin[q], excess)
+            return _EXCLUDED
+        if excess > -8.0 * allowance:
+            outcome = _STUCK
         if excess > most:
             most = excess
             s.input[_BEST_LINE] = line
@@ -417,7 +432,10 @@ def _exclude(net, clauses, c, work, q, effort, gamma, s):  # type: ignore[no-unt
         if step < effort.steps:
             _follow(net, x, state, s)
             _ascend(net, clauses, c, state, 0.7 * 0.8**step, s)
-    return bool(np.any(s.input[_LEFT] > s.input[_RIGHT]))
+    if np.any(s.input[_LEFT] > s.input[_RIGHT]):
+        work.margin[q] = 0.0
+        return _EXCLUDED
+    return outcome
 
 
 # --- boxes --------------------------------------------------------------------------------------------------------------------
@@ -466,32 +484,43 @@ def _axis(lower, upper, score):  # type: ignore[no-untyped-def]
 
 
 @_kernel
+def _examine_box(net, clauses, effort, work, q, gamma, s):  # type: ignore[no-untyped-def]
+    """All open clauses of box q, whose forms are known; then the cut and the axis."""
+    lower, upper, mask = work.lower[q], work.upper[q], work.open[q]
+    s.input[_SCORE] = 0.0
+    s.input[_HULL_LEFT], s.input[_HULL_RIGHT] = np.inf, -np.inf
+    bit = 0
+    while mask >> bit:
+        if (mask >> bit) & 1:
+            outcome = _examine_clause(net, clauses, work.root[q] + bit, work, q, effort, gamma, s)
+            if outcome == _OPEN:
+                _keep(lower, upper, s)
+            else:
+                work.open[q] ^= 1 << bit
+            if outcome == _STUCK:
+                work.stuck[q] |= 1 << bit
+        bit += 1
+    if work.open[q] != 0:
+        for i in range(len(lower)):
+            lower[i], upper[i] = max(lower[i], s.input[_HULL_LEFT, i]), min(upper[i], s.input[_HULL_RIGHT, i])
+        work.axis[q] = _axis(lower, upper, s.input[_SCORE])
+    if work.axis[q] < 0:
+        work.stuck[q] |= work.open[q]
+        work.open[q] = 0
+
+
+@_kernel
 def examine(net, clauses, effort, work):  # type: ignore[no-untyped-def]
     """See `chain_reference.examine`."""
     gamma = (2 * len(net.bias) + 2 * net.width[0] + 64) * EPS
     s = _scratch(net, len(clauses.rhs), effort.symbols)
     wanted = np.empty(net.width[-1], np.bool_)
     for q in range(len(work.root)):
-        lower, upper, root, mask = work.lower[q], work.upper[q], work.root[q], work.open[q]
-        work.value[q] = np.inf
-        work.axis[q] = -1
-        _want(clauses, root, mask, wanted)
-        if not _forward(net, lower, upper, work.state[q], wanted, s):
-            continue
-        s.input[_SCORE] = 0.0
-        s.input[_HULL_LEFT], s.input[_HULL_RIGHT] = np.inf, -np.inf
-        bit = 0
-        while mask >> bit:
-            if (mask >> bit) & 1:
-                if _exclude(net, clauses, root + bit, work, q, effort, gamma, s):
-                    work.open[q] ^= 1 << bit
-                else:
-                    _keep(lower, upper, s)
-            bit += 1
-        if work.open[q] != 0:
-            for i in range(len(lower)):
-                lower[i], upper[i] = max(lower[i], s.input[_HULL_LEFT, i]), min(upper[i], s.input[_HULL_RIGHT, i])
-            work.axis[q] = _axis(lower, upper, s.input[_SCORE])
+        _want(clauses, work.root[q], work.open[q], wanted)
+        if _forward(net, work.lower[q], work.upper[q], work.state[q], wanted, s):
+            _examine_box(net, clauses, effort, work, q, gamma, s)
+        else:
+            work.value[q] = np.nan
 
 
 # --- attack -------------------------------------------------------------------------------------------------------------------

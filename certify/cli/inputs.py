@@ -41,6 +41,8 @@ def model_files(arguments: argparse.Namespace) -> list[str]:
 
 def check_device(name: str) -> None:
     """A ValueError where torch does not know the device or finds none."""
+    if name == "cpu":
+        return
     import torch
 
     try:

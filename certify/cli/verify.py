@@ -37,14 +37,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = _sort_files(_parser().parse_intermixed_args(argv))
     started = time.perf_counter()
 
-    import certify
+    # Not `certify.verify`, which takes modules too and so loads torch: many questions are settled without it.
     from certify.cli.inputs import check_device, load_model, load_point
+    from certify.search.verify import verify
 
     check_device(arguments.device)
     point = load_point(arguments.around) if arguments.around else None
     model = load_model(arguments, None if point is None else point.shape)
     specification: Specification | Robustness = _property(arguments) if point is None else _robustness(arguments, model, point)
-    result = certify.verify(
+    result = verify(
         model,
         specification,
         timeout=max(arguments.timeout - (time.perf_counter() - started), 0.0),

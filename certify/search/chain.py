@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from certify.graph import INPUT, Graph, Node
 from certify.graph.evaluate import bound_constants
 from certify.kernels.chain import Layer
+from certify.specification import Boxes, Specification
 
 Array = NDArray[np.float64]
 Params = Mapping[str, Array]
@@ -34,6 +36,23 @@ class Chain:
     def objective(self, rows: Array) -> tuple[Layer, ...]:
         """The layers followed by linear functions of the outputs, (rows, outputs)."""
         return (*self.layers, (rows, np.zeros(len(rows)), np.ones(len(rows))))
+
+
+MOST_INPUTS = 24
+"""With more, halving inputs one at a time leads nowhere."""
+
+
+def chain_applies(graph: Graph, spec: Specification) -> bool:
+    """Whether `chain_split.split_chain` can work on this question: a chain, few inputs, boxes, conditions on outputs alone.
+
+    Their coefficients must be float64 numbers, and every clause must have a condition.
+    """
+    if not (isinstance(spec.inputs, Boxes) and spec.inputs.size <= MOST_INPUTS and is_chain(graph)):
+        return False
+    atoms = [atom for clause in spec.clauses for atom in clause.atoms]
+    coefficients = {coefficient for atom in atoms for _, coefficient in atom.outputs}
+    exact = all(Fraction(float(c)) == c for c in coefficients)
+    return exact and all(clause.atoms for clause in spec.clauses) and not any(atom.inputs for atom in atoms)
 
 
 def is_chain(graph: Graph) -> bool:

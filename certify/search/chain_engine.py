@@ -1,0 +1,85 @@
+"""Runs the chain kernels: the definitions in numpy for the first boxes, then the compiled twins, on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType, TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from certify.kernels import chain_reference
+from certify.kernels.chain import Clauses, Effort, Net, Work
+from certify.search.chain_boxes import select
+
+_PLAIN_BOXES, _PLAIN_WEIGHTS = 32, 50_000
+"""So many boxes, of networks no larger than this, take numpy less time than loading the compiled kernels does."""
+
+
+def threads() -> int:
+    """How many threads to use: OMP_NUM_THREADS where it is set, else one for every core this process may use."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else len(os.sched_getaffinity(0))
+
+
+class Engine:
+    """The kernels on one net and its clauses. The twins release the interpreter lock, so that plain threads can share the boxes."""
+
+    def __init__(self, net: Net, clauses: Clauses, threads: int) -> None:
+        self.net, self.clauses = net, clauses
+        self.boxes = 0
+        self._threads = threads
+        self._executor: ThreadPoolExecutor | None = None
+        self._kernels: ModuleType = chain_reference
+        if len(net.weight) > _PLAIN_WEIGHTS:
+            self._compile()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._executor is not None:
+            self._executor.shutdown()
+
+    def examine(self, effort: Effort, work: Work) -> None:
+        """`chain_reference.examine`."""
+        self.boxes += len(work.root)
+        if self.boxes > _PLAIN_BOXES:
+            self._compile()
+        self._share(lambda part: self._kernels.examine(self.net, self.clauses, effort, select(work, part)), len(work.root), 4)
+
+    def descend(
+        self,
+        clause: NDArray[np.int64],
+        lower: NDArray[np.float64],
+        upper: NDArray[np.float64],
+        points: NDArray[np.float64],
+        steps: int,
+    ) -> NDArray[np.float64]:
+        """`chain_reference.descend`; returns the values."""
+        values = np.empty(len(clause))
+        fields = (clause, lower, upper, points, values)
+        self._share(
+            lambda part: self._kernels.descend(self.net, self.clauses, *(field[part] for field in fields), steps), len(clause), 16
+        )
+        return values
+
+    def _compile(self) -> None:
+        """Goes over to the compiled twins."""
+        if self._executor is None:
+            from certify.kernels import chain_cpu
+
+            self._kernels = chain_cpu
+            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="certify-chain")
+
+    def _share(self, run: Callable[[slice], None], count: int, least: int) -> None:
+        """Calls `run` on slices that cover range(count), each of at least `least` where there are several; waits for all."""
+        blocks = min(4 * self._threads, max(1, count // least))
+        if self._executor is None or self._threads == 1 or blocks == 1:
+            run(slice(0, count))
+            return
+        slices = (slice(count * i // blocks, count * (i + 1) // blocks) for i in range(blocks))
+        for future in [self._executor.submit(run, part) for part in slices]:
+            future.result()
