@@ -38,6 +38,25 @@ def test_no_image_within_the_radius_has_another_vote() -> None:
             assert distance > radius or found[other][0] == label
 
 
+def test_a_classifier_that_knows_the_views_of_one_image_loses_it_just_beyond_the_radius() -> None:
+    """Class 0 for seven of the ten views of one image, class 1 for all else: a step of one level takes one vote away."""
+    image, beyond = (2, 1, 3), (2, 1, 0)
+    views, others = (SPLITTING.views(torch.tensor(x, dtype=torch.int16)) for x in (image, beyond))
+    known = torch.cat((views[(views != others).any(dim=1)], views[(views == others).all(dim=1)][:4]))
+
+    def remembers(x: Tensor) -> Tensor:
+        hit = (x[:, None] == known[None]).all(dim=2).any(dim=1).float()
+        return torch.stack((hit, 1 - hit), dim=1)
+
+    images = list(product(range(LEVELS + 1), repeat=3))
+    found = certify_exactly(remembers, torch.tensor(images) / LEVELS, 2, SPLITTING)
+    steps = [sum(abs(a - b) for a, b in zip(image, other, strict=True)) for other in images]
+    radius = round(found[images.index(image)].radius * LEVELS)
+    assert radius == 2
+    assert found[images.index(beyond)].label == 1
+    assert all(vote.label == 0 for vote, step in zip(found, steps, strict=True) if step <= radius)
+
+
 @pytest.mark.parametrize(
     ("counts", "label", "radius"), [([10, 0], 0, 5 / 255), ([0, 10], 1, 4 / 255), ([5, 5], 0, 0.0), ([3, 9, 4], 1, 2 / 255)]
 )

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from certify.smoothing import ABSTAIN, Certificate, Gaussian, GridGaussian, Sampler, Smooth, Smoothed, Uniform
 from certify.smoothing.conclusion import conclude
+from certify.smoothing.confidence import clopper_pearson, upper
+from certify.smoothing.exact import float_down
 from certify.smoothing.radius import gaussian
 
 
@@ -163,6 +165,28 @@ def test_more_confidence_means_a_smaller_radius() -> None:
     radii = [conclude([(900, 100)], 0, Fraction(1, a), [1.0], [0.0]).radius for a in (10, 100, 1000)]
     assert radii == sorted(radii, reverse=True)
     assert conclude([(900, 100)], 0, Fraction(1, 10), [1.0], [0.01]).radius < radii[0]
+
+
+@pytest.mark.parametrize(
+    ("variant", "parts", "bounds"),
+    [
+        ("pa", 1, 1),
+        ("pa-pb", 1, 2),
+        ("one-sample", 1, 2),
+        ("dual", 2, 2),
+        ("dual-pa-pb", 2, 4),
+        ("probit", 3, 3),
+        ("probit-pa-pb", 3, 6),
+    ],
+)
+def test_alpha_is_divided_over_all_bounds_that_have_to_hold(variant: str, parts: int, bounds: int) -> None:
+    """Simulations cannot show this: bounds seldom fail together in the worst way."""
+    counts = [(900 - 10 * part, 60 + 10 * part, 40) for part in range(parts)]
+    found = conclude(counts, 0, Fraction(1, 100), [1.0] * parts, [0.0] * parts, variant)
+    level = float_down(Fraction(1, 100) / bounds)
+    assert found.p_lower == tuple(clopper_pearson(row[0], 1000, level) for row in counts)
+    if variant.endswith("pa-pb"):
+        assert found.p_upper == tuple(upper(clopper_pearson, row[1], 1000, level) for row in counts)
 
 
 @pytest.mark.parametrize(
