@@ -30,10 +30,16 @@ def _load(home: str) -> Any:
     return getattr(import_module(f"certify.search.{module}"), name)
 
 
-def _stage(name: str, home: str, within: float = 1.0, **settings: Any) -> Stage:
-    """A stage that lives at `home`, and gets a share of the time that is left."""
+def _always(problem: Problem) -> bool:
+    return True
+
+
+def _stage(name: str, home: str, within: float = 1.0, when: Callable[[Problem], bool] = _always, **settings: Any) -> Stage:
+    """A stage that lives at `home`, and gets a share of the time that is left; it is skipped, and not imported, unless `when`."""
 
     def run(problem: Problem, progress: Progress) -> Progress:
+        if not when(problem):
+            return progress
         own = replace(problem, deadline=time.monotonic() + within * problem.remaining()) if within < 1 else problem
         return _load(home)(own, progress, **settings)
 
@@ -46,7 +52,14 @@ _THOROUGH = _stage("attack", "attack:attack", steps=100, restarts=16, share=0.1)
 _LEAKING = _stage("attack through flat activations", "attack:attack", steps=100, restarts=8, leak=0.02, share=0.1)
 # Many random draws are what finds small unsafe regions in few dimensions, where gradients lead elsewhere.
 _LONG = _stage("attack", "attack:attack", steps=50, restarts=256, draws=100, share=0.1)
-_DECIMALS = _stage("attack off the grid", "decimal_witness:attack_decimals", steps=50, restarts=32, share=0.1)
+_DECIMALS = _stage(
+    "attack off the grid",
+    "decimal_witness:attack_decimals",
+    when=lambda problem: not problem.spec.inputs.attackable().all(),
+    steps=50,
+    restarts=32,
+    share=0.1,
+)
 _BOUNDS = {
     method: _stage(method, "proving:exclude", method=method) for method in ("ibp", "crown-ibp", "crown", "forward", "alpha-crown")
 }
@@ -83,11 +96,15 @@ def _is_splittable(problem: Problem) -> bool:
 _VERY_FEW = 6
 
 ROUTES: Sequence[Route] = (
-    Route("a chain of affine and ReLU layers with very few inputs", _is_small_chain, (_stage(*_CHAIN),)),
+    Route(
+        "a chain of affine and ReLU layers with very few inputs",
+        _is_small_chain,
+        (_DECIMALS, _stage(*_CHAIN), _QUICK, _stage(*_PROGRAMS, when=_is_small)),
+    ),
     Route(
         "a chain of affine and ReLU layers with few inputs",
         _is_chain,
-        (_stage(*_CHAIN, within=0.5), *_FIRM, _stage(*_NEURONS)),
+        (_DECIMALS, _stage(*_CHAIN, within=0.5), *_FIRM, _stage(*_NEURONS)),
     ),
     Route("few inputs that vary", _has_few_inputs, (*_CHEAP, _stage(*_BOXES))),
     Route(
@@ -96,7 +113,7 @@ ROUTES: Sequence[Route] = (
         (*_FIRM, _stage(*_NEURONS, within=0.5), _stage(*_PROGRAMS)),
     ),
     Route("many inputs, neurons that can be split", _is_splittable, (*_FIRM, _stage(*_NEURONS))),
-    Route("any network", lambda problem: True, (*_FIRM, _stage(*_BOXES))),
+    Route("any network", _always, (*_FIRM, _stage(*_BOXES))),
 )
 """What `auto` does: the first route that applies."""
 
