@@ -38,7 +38,7 @@ _STEP_ELEMENTS = 1 << 24  # coefficients of all boxes of one step: eight bytes e
 _FULL = 128  # boxes in a step from which on more are hardly cheaper each
 _MOST_HALVINGS = 3
 _FLOOR = 1e-3
-_HOPELESS = 1e3
+_HOPELESS = 1e6  # times the value: errors beyond are all the same
 _ORDER = 1.5  # between interval arithmetic's, 1, and that of linear forms where functions are smooth, 2
 
 
@@ -89,18 +89,18 @@ def _bound(problem: Problem, layout: Layout, pieces: Pieces, method: str) -> _Bo
 
 
 def _boxes_needed(before: Pieces, bounded: _Bounded, value: NDArray[np.float64]) -> float:
-    """About how many boxes it takes in the mean to close a pair for which a method gave these bounds, given the least violation known.
+    """About how many boxes it takes (geometric mean) to close a pair for which a method gave these bounds, given the least violation known.
 
     One where it is closed. Else suppose that the bound's error falls with the width of the box to the power `_ORDER`: to bring it from
     value - bound down to value takes (error / value)^(n / _ORDER) boxes in n dimensions, fewer where volume was cut off.
     """
-    hopeful = (value > 0) & np.isfinite(value)
+    hopeful = (value > 0) & np.isfinite(value) & ~bounded.left.closed
     error = value - np.minimum(bounded.left.margin, 0)
     ratio = np.divide(error, value, out=np.ones_like(value), where=hopeful)
     dimensions = (before.lower < before.upper).any(axis=0).sum()
     kept = np.where(bounded.alive, volume(bounded.pieces, before), 0.0)[bounded.piece]
     needed = 1 + kept * (np.minimum(ratio, _HOPELESS) ** (dimensions / _ORDER) - 1)
-    return float(np.where(bounded.left.closed, 1.0, np.minimum(needed, _HOPELESS)).mean())
+    return float(np.exp(np.log(needed).mean()))
 
 
 def _least(bounded: _Bounded) -> NDArray[np.float64]:
