@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certify.cli.arguments import METHODS, add_architecture, add_device, add_region, command_parser, output_file, seconds
+from certify.cli.watchdog import Watchdog, reserve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,17 @@ def main(argv: Sequence[str]) -> int:
     """Prints the verdict and returns 0, or 1 where `--expect` names another verdict."""
     arguments = _sort_files(_parser().parse_intermixed_args(argv))
     started = time.perf_counter()
+    kept = reserve(arguments.timeout)
+    watchdog = Watchdog(arguments.timeout - kept, lambda: _conclude(arguments, started, None, None)).start()
+    try:
+        specification, result = _verify(arguments, started, arguments.timeout - 2 * kept)
+    finally:
+        watchdog.finish()
+    return _conclude(arguments, started, specification, result)
 
+
+def _verify(arguments: argparse.Namespace, started: float, timeout: float) -> tuple[Question, Result]:
+    """Loads what the arguments name, and decides it; `timeout` counts from `started`."""
     # Not `certify.verify`, which takes modules too and so loads torch: many questions are settled without it.
     from certify.cli.inputs import check_device, load_model, load_point
     from certify.search.verify import verify
@@ -48,11 +59,19 @@ def main(argv: Sequence[str]) -> int:
     result = verify(
         model,
         specification,
-        timeout=max(arguments.timeout - (time.perf_counter() - started), 0.0),
+        timeout=max(timeout - (time.perf_counter() - started), 0.0),
         method=arguments.method,
         device=arguments.device,
         seed=arguments.seed,
     )
+    return specification, result
+
+
+def _conclude(arguments: argparse.Namespace, started: float, specification: Question | None, result: Result | None) -> int:
+    """Says what came out, None for that the time was up, and returns the exit code."""
+    from certify.search.result import Result
+
+    result = result or Result("timed-out", plan="the time was up before the search could end by itself")
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
     if arguments.explain:
@@ -116,17 +135,17 @@ def _answer(model: Model, point: np.ndarray) -> int:
     return int(model(torch.as_tensor(point)[None]).argmax())
 
 
-def _write(arguments: argparse.Namespace, started: float, specification: Question, result: Result) -> None:
+def _write(arguments: argparse.Namespace, started: float, specification: Question | None, result: Result) -> None:
     """Verdict and witness to standard output, or a record with `--json`; the witness to files as well, where options ask for it."""
     from certify.cli.inputs import model_files
     from certify.cli.record import run_record
     from certify.io.witness import format_witness
 
     witness = result.witness
-    assignment = [] if witness is None else [format_witness(specification, witness)]
+    assignment = [] if witness is None or specification is None else [format_witness(specification, witness)]
     if arguments.witness and witness is not None:
         arguments.witness.write_text("\n".join([result.verdict, *assignment]) + "\n")
-    if arguments.serialise_assignments and witness is not None:
+    if arguments.serialise_assignments and witness is not None and specification is not None:
         _serialise(arguments.serialise_assignments, specification, witness)
         assignment = []
     if not arguments.json:
