@@ -156,8 +156,8 @@ def main() -> None:
     rows, decisions = procedures(
         x[index.start : index.stop : index.step], index, arguments.peer_images, arguments.radius, arguments.batch
     )
-    titles = ("procedure", "images", "passes per image", "seconds per image", "yes", "no", "undecided")
-    print(f"\ncertified at radius {arguments.radius:g}?\n\n{table(titles, rows)}")
+    columns = ("procedure", "images", "passes per image", "seconds per image", "yes", "no", "undecided")
+    print(f"\ncertified at radius {arguments.radius:g}?\n\n{table(columns, rows)}")
     if arguments.fixed:
         print(f"\n{disagreements(decisions, arguments.fixed, arguments.radius)}")
 

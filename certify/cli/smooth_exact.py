@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     x, labels, rows = load_inputs(arguments)
     (classify,) = classifiers(arguments)
-    scheme = build(arguments, tuple(x.shape[-2:]))
+    scheme = build(arguments, (x.shape[-2], x.shape[-1]))
     views = scheme.views(scheme.encode(x[:1])[0])
     settings = {"sigma": f"{scheme.unit}, no noise", "n": len(views), "alpha": "0"}
     journal = Journal(Path(arguments.out), header(arguments, settings))
