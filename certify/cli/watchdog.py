@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-_RESERVE, _SHARE = 0.25, 0.02
+_RESERVE, _SHARE = 0.4, 0.02
 """Seconds, and share of the limit, that are kept for saying so; of short limits at most a quarter is."""
 
 
