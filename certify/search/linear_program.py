@@ -84,6 +84,8 @@ def least_violation(program: LinearProgram, deadline: float = inf) -> Solution |
 _MOST_TANGENTS = 20
 _IDLE = 1e-9
 """A constraint that no point of the box comes near, relative to its constant, is left out."""
+_LEAST_SPREAD = 1e-200
+"""A row that varies less is not scaled: its multiplier would overflow."""
 
 
 def _worth_keeping(program: LinearProgram) -> NDArray[np.intp]:
@@ -101,7 +103,7 @@ def _solve(program: LinearProgram, deadline: float) -> Solution | None:
     rows = program.rows[:, varying] * radius[varying]
     shift = program.rows @ middle + program.shift
     spread = np.maximum(np.abs(rows).sum(axis=1), np.abs(shift) * 1e-6)
-    spread[spread == 0] = 1.0
+    spread[spread < _LEAST_SPREAD] = 1.0
     remaining = deadline - time.monotonic()
     if not (np.isfinite(rows).all() and np.isfinite(shift).all()) or remaining <= 0:
         return None
