@@ -18,6 +18,7 @@ step is the minimum over the box. All of this is summed up as the allowance, wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,7 @@ def upper_line(low: Array, high: Array, slope: Array) -> tuple[Array, Array]:
     return line, np.maximum((slope - line) * low, (1.0 - line) * high) * (1.0 + 8.0 * EPS) + TINY
 
 
-def forward(net: Net, lower: Array, upper: Array, state: NDArray[np.int8], symbols: int) -> list[Bounds]:
+def forward(net: Sequence[Layer], lower: Array, upper: Array, state: NDArray[np.int8], symbols: int) -> list[Bounds]:
     """Bounds of all layers. `state` (boxes, neurons) may know some already, and learns the others; at most so many error symbols."""
     center = 0.5 * lower + 0.5 * upper
     radius = np.maximum(upper - center, center - lower) * (1.0 + 4.0 * EPS)
@@ -63,8 +64,10 @@ def forward(net: Net, lower: Array, upper: Array, state: NDArray[np.int8], symbo
     forms = np.concatenate([center[:, :, None], radius[:, :, None] * np.eye(n)], axis=2)
     error, left = np.full(lower.shape, TINY), np.full(len(lower), symbols)
     result = []
-    for k, layer in enumerate(layers(net)):
-        part = state[:, net.first[k] : net.first[k + 1]]
+    first = 0
+    for layer in net:
+        part = state[:, first : first + len(layer[1])]
+        first += len(layer[1])
         forms, error, bounds = _affine(layer, forms, error, part, n)
         result.append(bounds)
         forms, error, left = _activation(layer[2], forms, error, bounds, left)
@@ -125,21 +128,21 @@ class Line:
     post: list[Array]
 
 
-def lower_line(net: Net, bounds: list[Bounds], lower: Array, upper: Array, rows: Array, alpha: list[Array]) -> Line:
+def lower_line(net: Sequence[Layer], bounds: list[Bounds], lower: Array, upper: Array, rows: Array, alpha: list[Array]) -> Line:
     """The lower bound of `rows` (boxes, rows of the last layer) over the boxes; `post` are the coefficients of the layers' outputs.
 
     `alpha` holds the lower slopes of every layer but the last, (boxes, neurons).
     """
-    gamma = (2 * len(net.bias) + 2 * net.width[0] + 64) * EPS
+    gamma = (2 * sum(len(bias) for _, bias, _ in net) + 2 * lower.shape[1] + 64) * EPS
     constant, loss = np.zeros(len(rows)), np.zeros(len(rows))
     pre, post = rows, []
-    for k, (weight, bias, _) in reversed(list(enumerate(layers(net)))):
+    for k, (weight, bias, _) in reversed(list(enumerate(net))):
         constant += pre @ bias
         loss += (np.abs(pre) * bounds[k].size).sum(axis=1)
         after = pre @ weight
         if k:
             post.append(after)
-            slope = net.slope[net.first[k - 1] : net.first[k]]
+            slope = net[k - 1][2]
             unstable = (bounds[k - 1].state == 0) & (slope != 1.0)
             line, shift = _lines(bounds[k - 1], slope, unstable)
             negative = after < 0.0
@@ -152,10 +155,10 @@ def lower_line(net: Net, bounds: list[Bounds], lower: Array, upper: Array, rows:
     return Line(bound, allowance, after, post[::-1])
 
 
-def follow(net: Net, bounds: list[Bounds], x: Array, alpha: list[Array], post: list[Array]) -> list[Array]:
+def follow(net: Sequence[Layer], bounds: list[Bounds], x: Array, alpha: list[Array], post: list[Array]) -> list[Array]:
     """The values of all layers at the points x (boxes, inputs) where every activation is the line that `lower_line` took."""
     values = []
-    for k, (weight, bias, slope) in enumerate(layers(net)):
+    for k, (weight, bias, slope) in enumerate(net):
         values.append(x @ weight.T + bias)
         if k < len(alpha):
             unstable = (bounds[k].state == 0) & (slope != 1.0)
@@ -165,10 +168,10 @@ def follow(net: Net, bounds: list[Bounds], x: Array, alpha: list[Array], post: l
     return values
 
 
-def evaluate(net: Net, x: Array) -> list[Array]:
+def evaluate(net: Sequence[Layer], x: Array) -> list[Array]:
     """The values of all layers at the points x (points, inputs); not rigorous."""
     values = []
-    for weight, bias, slope in layers(net):
+    for weight, bias, slope in net:
         values.append(x @ weight.T + bias)
         x = np.maximum(values[-1], slope * values[-1])
     return values
@@ -207,7 +210,14 @@ class Atoms:
 
 
 def ascend(
-    net: Net, bounds: list[Bounds], atoms: Atoms, line: Line, values: list[Array], alpha: list[Array], weight: Array, rate: float
+    net: Sequence[Layer],
+    bounds: list[Bounds],
+    atoms: Atoms,
+    line: Line,
+    values: list[Array],
+    alpha: list[Array],
+    weight: Array,
+    rate: float,
 ) -> tuple[list[Array], Array]:
     """One step up in lower slopes and in weights of atoms: each is a multiplier of something whose sign `values` tell.
 
@@ -215,7 +225,7 @@ def ascend(
     """
     new = []
     for k, slope in enumerate(alpha):
-        own = net.slope[net.first[k] : net.first[k + 1]]
+        own = net[k][2]
         moves = (bounds[k].state == 0) & (own != 1.0) & (line.post[k] > 0.0)
         step = np.where(values[k] > 0.0, rate, -rate)
         new.append(np.where(moves, np.minimum(1.0, np.maximum(own, slope + step)), slope))
@@ -241,11 +251,11 @@ def clip(lower: Array, upper: Array, line: Array, excess: Array) -> tuple[Array,
     return left, right
 
 
-def gaps(net: Net, bounds: list[Bounds], post: list[Array], alpha: list[Array]) -> Array:
+def gaps(net: Sequence[Layer], bounds: list[Bounds], post: list[Array], alpha: list[Array]) -> Array:
     """What the relaxation costs, (boxes, inputs), shared among the inputs by their parts in the ranges of unstable neurons."""
-    total = np.zeros((len(bounds[-1].low), net.width[0]))
+    total = np.zeros(bounds[-1].share[:, 0].shape)
     for k, slope in enumerate(alpha):
-        own = net.slope[net.first[k] : net.first[k + 1]]
+        own = net[k][2]
         unstable = (bounds[k].state == 0) & (own != 1.0)
         low, high = np.where(unstable, bounds[k].low, -1.0), np.where(unstable, bounds[k].high, 1.0)
         above = post[k] * (1.0 - own) * high * low / (high - low)
@@ -270,13 +280,13 @@ class Outcome:
     value: Array
 
 
-def examine_clause(net: Net, atoms: Atoms, effort: Effort, bounds: list[Bounds], lower: Array, upper: Array) -> Outcome:
+def examine_clause(net: Sequence[Layer], atoms: Atoms, effort: Effort, bounds: list[Bounds], lower: Array, upper: Array) -> Outcome:
     """Bounds of the clause's atoms by forms, then of weighted sums of them by lines whose slopes and weights climb."""
-    boxes, rows = len(lower), int(net.width[-1])
+    boxes, rows = len(lower), len(net[-1][1])
     by_forms = atoms.excess(bounds[-1].low)
     margin = by_forms.max(axis=1)
     highest = atoms.excess(bounds[-1].high).max(axis=1)
-    slopes = [net.slope[net.first[k] : net.first[k + 1]] for k in range(len(bounds) - 1)]
+    slopes = [slope for _, _, slope in net[:-1]]
     alpha = [np.where(b.high > -b.low, 1.0, slope) for b, slope in zip(bounds, slopes, strict=False)]
     weight = np.eye(by_forms.shape[1])[by_forms.argmax(axis=1)]
     none = np.zeros(lower.shape)
@@ -338,8 +348,9 @@ def score(lower: Array, upper: Array, line: Array, gap: Array) -> Array:
 
 def examine(net: Net, clauses: Clauses, effort: Effort, work: Work) -> None:
     """Finds out about every box what `Work` tells, in place: bounds, the open clauses one by one, the cut and where to halve."""
+    made = layers(net)
     with np.errstate(all="ignore"):
-        bounds = forward(net, work.lower, work.upper, work.state, effort.symbols)
+        bounds = forward(made, work.lower, work.upper, work.state, effort.symbols)
         sizes = [np.abs(end) for b in bounds for end in (b.low, b.high)]
         fine = np.all([(size < LARGEST).all(axis=1) for size in sizes], axis=0)
         work.value[~fine] = np.nan
@@ -349,7 +360,7 @@ def examine(net: Net, clauses: Clauses, effort: Effort, work: Work) -> None:
         while (given >> bit).any():
             index = np.flatnonzero(fine & (given >> bit & 1 == 1))
             if len(index):
-                _take_in(net, clauses, effort, work, bounds, index, bit, total, left, right)
+                _take_in(made, clauses, effort, work, bounds, index, bit, total, left, right)
             bit += 1
     unsettled = fine & (work.open != 0)
     work.lower[unsettled] = np.maximum(work.lower, left)[unsettled]
@@ -364,7 +375,7 @@ def examine(net: Net, clauses: Clauses, effort: Effort, work: Work) -> None:
 
 
 def _take_in(
-    net: Net,
+    net: Sequence[Layer],
     clauses: Clauses,
     effort: Effort,
     work: Work,
@@ -400,29 +411,29 @@ def descend(
 
     Follows the gradient of half the sum of the violated atoms and half the worst, with steps that shrink and are a share of the box.
     """
-    atoms, x = Atoms.of(clauses, clause), points.copy()
+    made, atoms, x = layers(net), Atoms.of(clauses, clause), points.copy()
     values[:] = np.inf
     extent = upper - lower
     moving = np.ones(len(points), dtype=bool)
     for step in range(steps):
-        reached = evaluate(net, x)
+        reached = evaluate(made, x)
         excess = atoms.excess(reached[-1])
         worst = excess.argmax(axis=1)
         value = excess.max(axis=1)
         better = moving & (value < values)
         values[better], points[better] = value[better], x[better]
         weight = 0.5 * (excess > 0.0) + 0.5 * np.eye(excess.shape[1])[worst]
-        slope = _gradient(net, reached, atoms.weighted(weight, int(net.width[-1]))[0])
+        slope = _gradient(made, reached, atoms.weighted(weight, int(net.width[-1]))[0])
         largest = (np.abs(slope) * extent).max(axis=1, keepdims=True)
         moving &= largest[:, 0] > 0.0
         move = 0.25 * 0.93**step * extent * np.sqrt(np.abs(slope) * extent / np.maximum(largest, TINY))
         x = np.minimum(upper, np.maximum(lower, x - np.where(slope > 0.0, move, -move)))
 
 
-def _gradient(net: Net, values: list[Array], pre: Array) -> Array:
+def _gradient(net: Sequence[Layer], values: list[Array], pre: Array) -> Array:
     """Of rows of the last layer with coefficients `pre` (points, rows), at points with these values: (points, inputs)."""
-    for k, (weight, _, _) in reversed(list(enumerate(layers(net)))):
+    for k, (weight, _, _) in reversed(list(enumerate(net))):
         pre = pre @ weight
         if k:
-            pre = pre * np.where(values[k - 1] > 0.0, 1.0, net.slope[net.first[k - 1] : net.first[k]])
+            pre = pre * np.where(values[k - 1] > 0.0, 1.0, net[k - 1][2])
     return pre

@@ -14,8 +14,10 @@ from certify.kernels import chain_reference
 from certify.kernels.chain import Clauses, Effort, Net, Work
 from certify.search.chain_boxes import select
 
-_PLAIN_BOXES, _PLAIN_WEIGHTS = 32, 50_000
-"""So many boxes, of networks no larger than this, take numpy less time than loading the compiled kernels does."""
+_PLAIN_BOXES, _PLAIN_WEIGHTS = 1500, 50_000
+"""So many boxes, of networks no larger than this, take numpy less time than loading the compiled kernels does (half a second)."""
+_PLAIN_LEAST, _LEAST = 64, 4
+"""Boxes that a thread should have at least: numpy is slow on few."""
 
 
 def threads() -> int:
@@ -31,7 +33,7 @@ class Engine:
         self.net, self.clauses = net, clauses
         self.boxes = 0
         self._threads = threads
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="certify-chain")
         self._kernels: ModuleType = chain_reference
         if len(net.weight) > _PLAIN_WEIGHTS:
             self._compile()
@@ -40,15 +42,14 @@ class Engine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._executor is not None:
-            self._executor.shutdown()
+        self._executor.shutdown()
 
     def examine(self, effort: Effort, work: Work) -> None:
         """`chain_reference.examine`."""
         self.boxes += len(work.root)
         if self.boxes > _PLAIN_BOXES:
             self._compile()
-        self._share(lambda part: self._kernels.examine(self.net, self.clauses, effort, select(work, part)), len(work.root), 4)
+        self._share(lambda part: self._kernels.examine(self.net, self.clauses, effort, select(work, part)), len(work.root))
 
     def descend(
         self,
@@ -62,22 +63,21 @@ class Engine:
         values = np.empty(len(clause))
         fields = (clause, lower, upper, points, values)
         self._share(
-            lambda part: self._kernels.descend(self.net, self.clauses, *(field[part] for field in fields), steps), len(clause), 16
+            lambda part: self._kernels.descend(self.net, self.clauses, *(field[part] for field in fields), steps), len(clause)
         )
         return values
 
     def _compile(self) -> None:
         """Goes over to the compiled twins."""
-        if self._executor is None:
-            from certify.kernels import chain_cpu
+        from certify.kernels import chain_cpu
 
-            self._kernels = chain_cpu
-            self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="certify-chain")
+        self._kernels = chain_cpu
 
-    def _share(self, run: Callable[[slice], None], count: int, least: int) -> None:
-        """Calls `run` on slices that cover range(count), each of at least `least` where there are several; waits for all."""
+    def _share(self, run: Callable[[slice], None], count: int) -> None:
+        """Calls `run` on slices that cover range(count), and waits for all."""
+        least = _PLAIN_LEAST if self._kernels is chain_reference else _LEAST
         blocks = min(4 * self._threads, max(1, count // least))
-        if self._executor is None or self._threads == 1 or blocks == 1:
+        if self._threads == 1 or blocks == 1:
             run(slice(0, count))
             return
         slices = (slice(count * i // blocks, count * (i + 1) // blocks) for i in range(blocks))

@@ -35,7 +35,7 @@ class Draw:
         self.layers = random_layers(rng, (inputs, *rng.integers(1, 9, size=rng.integers(1, 4)), rows), slope)
         self.net = lay_out(self.layers)
         atoms = rng.integers(1, 4, size=rng.integers(1, 4))
-        values = chain_reference.evaluate(self.net, rng.normal(size=(1, inputs)))[-1][0]
+        values = chain_reference.evaluate(self.layers, rng.normal(size=(1, inputs)))[-1][0]
         row = rng.integers(rows, size=atoms.sum())
         self.clauses = Clauses(
             np.concatenate([[0], np.cumsum(atoms)]).astype(np.int64), row, values[row] + rng.normal(size=len(row))
@@ -102,7 +102,7 @@ def test_bounds_hold_in_exact_arithmetic(seed: int, slope: float, symbols: int) 
     """Also on boxes that are points, where nothing but the allowance is between the bounds and the values."""
     draw = Draw(seed, slope, boxes=2)
     draw.upper[0] = draw.lower[0]
-    bounds = chain_reference.forward(draw.net, draw.lower, draw.upper, draw.work().state, symbols)[-1]
+    bounds = chain_reference.forward(draw.layers, draw.lower, draw.upper, draw.work().state, symbols)[-1]
     for box in range(2):
         for x in draw.points(box, 5):
             for value, low, high in zip(exact_rows(draw.layers, x), bounds.low[box], bounds.high[box], strict=True):
@@ -118,7 +118,7 @@ def test_no_counterexample_is_excluded_or_cut_off(kernels: object, seed: int, sl
     kernels.examine(draw.net, draw.clauses, Effort(symbols, 2, True), work)  # type: ignore[attr-defined]
     for box in range(len(work.root)):
         x = draw.points(box)
-        rows = chain_reference.evaluate(draw.net, x)[-1]
+        rows = chain_reference.evaluate(draw.layers, x)[-1]
         for c, (first, last) in enumerate(pairwise(draw.clauses.start)):
             atoms = slice(first, last)
             satisfied = (rows[:, draw.clauses.row[atoms]] <= draw.clauses.rhs[atoms] - 1e-9).all(axis=1)
@@ -139,7 +139,7 @@ def test_the_point_is_in_the_box_and_has_the_value(kernels: object, seed: int) -
     for box in np.flatnonzero(work.open):
         point = work.point[box]
         assert ((point >= draw.lower[box]) & (point <= draw.upper[box])).all()
-        rows = chain_reference.evaluate(draw.net, point[None])[-1][0]
+        rows = chain_reference.evaluate(draw.layers, point[None])[-1][0]
         worst = [(rows[draw.clauses.row[a:b]] - draw.clauses.rhs[a:b]).max() for a, b in pairwise(draw.clauses.start.tolist())]
         assert np.isclose(worst, work.value[box], rtol=1e-9, atol=1e-12).any()
 
@@ -175,7 +175,7 @@ def test_lines_are_tighter_than_forms_alone() -> None:
     net: Net = lay_out([(np.ones((1, 1)), np.zeros(1), np.zeros(1)), (np.ones((1, 1)), np.zeros(1), np.ones(1))])
     work = fresh_work(-np.ones((1, 1)), np.ones((1, 1)), np.zeros((1, 2), np.int8), np.zeros(1, np.int64), np.ones(1, np.int64))
     clauses = Clauses(np.array([0, 1]), np.array([0]), np.array([-0.01]))
-    assert chain_reference.forward(net, work.lower, work.upper, work.state.copy(), 2)[-1].low[0, 0] < -0.4
+    assert chain_reference.forward(layers(net), work.lower, work.upper, work.state.copy(), 2)[-1].low[0, 0] < -0.4
     chain_reference.examine(net, clauses, Effort(2, 0, False), work)
     assert work.open[0] | work.stuck[0] == 0
     assert 0.0 < work.margin[0] <= 0.01
