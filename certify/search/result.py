@@ -18,8 +18,8 @@ class Result:
     verdict  "unsat": proved, in real arithmetic on the stored weights, for every point of every input set. "sat": `witness`
              satisfies a clause exactly when it is run in the original model. "unknown": neither, with all that was allowed.
              "timed-out": neither, in the time allowed.
-    bound    the least proved margin over clauses, max over atoms of (lower bound of the left side) - rhs: all clauses are excluded
-             where it is positive. None where nothing was bounded.
+    bound    the least proved margin over clauses, max over atoms of (lower bound of the left side) - rhs. Not negative where all
+             clauses are excluded: a search that cuts off what is unsafe proves zero and no more. None where nothing was bounded.
     plan     what was done and why, one line a step. `notes` say what a reader of the verdict should know about the property.
     stats    figures: seconds by step, number of clauses, ...
     """
