@@ -192,39 +192,61 @@ def attack_size(weights, runs, units, most, gap):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True)
+def _gains(sums, limits, unit):  # type: ignore[no-untyped-def]
+    total = 0
+    for l in range(len(limits)):
+        total += min(sums[l, unit], limits[l])
+    return total
+
+
+@njit(cache=True)
+def _release(weights, sums, unit, units_of, classifiers_of):  # type: ignore[no-untyped-def]
+    """Takes the classifiers that see `unit` out of the sums of all units."""
+    classifiers_start, classifiers = classifiers_of
+    units_start, units = units_of
+    for b in classifiers[classifiers_start[unit] : classifiers_start[unit + 1]]:
+        for l in range(len(weights)):
+            for other in units[units_start[b] : units_start[b + 1]]:
+                sums[l, other] -= weights[l, b]
+            weights[l, b] = 0
+
+
+@njit(cache=True)
 def cover(weights, gaps, units_of, classifiers_of):  # type: ignore[no-untyped-def]
     """`votes_reference.cover`, as (units taken, whether they use up every gap); weights is overwritten.
 
     `units_of` and `classifiers_of` are (where each one's entries begin, entries): units by classifier and classifiers by unit.
+    What a unit adds never grows, so the best one is looked for from the last one on, at the same value, before any smaller one.
     """
-    unit_starts, units_seen = units_of
-    classifier_starts, classifiers_seeing = classifiers_of
-    leads, units = weights.shape[0], len(classifier_starts) - 1
-    left = np.maximum(gaps, 0)
-    sums, added, taken = np.zeros((leads, units), np.int32), np.empty(units, np.int32), np.empty(units, np.int64)
-    for l in range(leads):
+    units, left = len(classifiers_of[0]) - 1, np.maximum(gaps, 0)
+    sums = np.zeros((len(gaps), units), np.int64)
+    for l in range(len(gaps)):
         for b in range(weights.shape[1]):
-            for at in range(unit_starts[b], unit_starts[b + 1]):
-                sums[l, units_seen[at]] += weights[l, b]
-    size = 0
+            for unit in units_of[1][units_of[0][b] : units_of[0][b + 1]]:
+                sums[l, unit] += weights[l, b]
+    added, taken, size, at = np.zeros(units, np.int64), np.empty(units, np.int64), 0, 0
+    limits, top = np.full(len(gaps), -1), np.sum(left)
+    most = np.array([sums[l].max() if units else 0 for l in range(len(gaps))])
     while left.any():
-        added[:] = 0
-        for l in range(leads):
-            limit = np.int32(left[l])
-            for u in range(units):
-                added[u] += min(sums[l, u], limit)
-        unit = np.argmax(added)
-        if added[unit] == 0:
+        fresh = np.minimum(left, most)
+        if (fresh != limits).any():
+            limits = fresh
+            for unit in range(units):
+                added[unit] = _gains(sums, limits, unit)
+            if limits.sum() < top:
+                at, top = 0, limits.sum()
+        while top > 0 and (at == units or added[at] != top):
+            at, top = (at + 1, top) if at < units else (0, top - 1)
+        if top == 0:
             return taken[:size], False
-        taken[size] = unit
+        taken[size] = at
         size += 1
-        for l in range(leads):
-            left[l] = max(left[l] - sums[l, unit], 0)
-            for at in range(classifier_starts[unit], classifier_starts[unit + 1]):
-                b = classifiers_seeing[at]
-                for seen in range(unit_starts[b], unit_starts[b + 1]):
-                    sums[l, units_seen[seen]] -= weights[l, b]
-                weights[l, b] = 0
+        left = np.maximum(left - sums[:, at], 0)
+        touched = classifiers_of[1][classifiers_of[0][at] : classifiers_of[0][at + 1]]
+        _release(weights, sums, at, units_of, classifiers_of)
+        for b in touched:
+            for unit in units_of[1][units_of[0][b] : units_of[0][b + 1]]:
+                added[unit] = _gains(sums, limits, unit)
     return taken[:size], True
 
 

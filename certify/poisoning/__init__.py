@@ -12,6 +12,7 @@ _HOME = {
     "FiniteAggregation": "estimators",
     "FolderStore": "store",
     "GlobalPreprocessingError": "preprocessing",
+    "MedianAggregation": "regressors",
     "RidgeLearner": "linear_learner",
     "TorchLearner": "torch_learner",
     "Votes": "votes",

@@ -23,10 +23,11 @@ class Attack:
     classifiers: np.ndarray
 
 
-def smallest_attack(votes: Votes, spread: Spread, rule: str, i: int) -> Attack:
-    """The smallest attack found on the answer at input i; the smallest there is for plurality and disjoint buckets.
+def find_attack(votes: Votes, spread: Spread, rule: str, i: int) -> Attack | None:
+    """The smallest attack found on the answer at input i, the smallest there is for plurality and disjoint buckets; None where no
+    buckets change it.
 
-    On every route buckets are taken greedily by what they still add. A ValueError where no attack exists, as with a single class.
+    On every route buckets are taken greedily by what they still add.
     """
     winner, ways = routes(votes, rule, i)
     best: Attack | None = None
@@ -35,8 +36,6 @@ def smallest_attack(votes: Votes, spread: Spread, rule: str, i: int) -> Attack:
         buckets = _covering(route, spread) if within(route, spread, most) else None
         if buckets is not None and len(buckets) <= most:
             best = Attack(winner, route.rivals, buckets, spread.seeing(buckets))
-    if best is None:
-        raise ValueError("no set of buckets changes this answer")
     return best
 
 

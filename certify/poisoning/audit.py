@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from certify.poisoning.attack import smallest_attack
+from certify.poisoning.attack import find_attack
 from certify.poisoning.collective import changed_by_one
 from certify.poisoning.spread import Spread
 from certify.poisoning.votes import RULES, Votes
@@ -35,9 +35,9 @@ def audit(
     radii = RULES[rule](votes, spread).radii
     alone = changed_by_one(votes, spread, rule, np.flatnonzero(radii < 1))
     together = np.zeros(spread.units, dtype=np.int64)
-    progress(int((radii >= spread.units).sum()))
-    for i in np.flatnonzero(radii < spread.units):
-        together[smallest_attack(votes, spread, rule, int(i)).buckets] += 1
+    for i in range(len(radii)):
+        attack = find_attack(votes, spread, rule, i)
+        together[[] if attack is None else attack.buckets] += 1
         progress(1)
     order = np.lexsort((np.arange(spread.units), -together, -alone))[:top]
     return Audit(order, alone[order], together[order])

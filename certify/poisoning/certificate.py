@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from certify.poisoning.attack import Attack, smallest_attack
+from certify.poisoning.attack import Attack, find_attack
 from certify.poisoning.collective import most_changed
 from certify.poisoning.spread import Spread
 from certify.poisoning.threats import Threat, assumptions, threat
@@ -63,10 +63,16 @@ class Certificate:
         return int(ordered[(len(ordered) - 1) // 2]) if len(ordered) else -1
 
     def attack(self, index: int) -> Attack:
-        """A concrete attack on the answer at one input, the smallest there is for plurality and disjoint buckets."""
+        """A concrete attack on the answer at one input, the smallest there is for plurality and disjoint buckets.
+
+        A ValueError where no buckets change it, or there is no such input.
+        """
         if not 0 <= index < len(self.winners):
             raise ValueError(f"there is no input {index}; inputs go from 0 to {len(self.winners) - 1}")
-        return smallest_attack(self.votes, self.spread, self.rule, index)
+        found = find_attack(self.votes, self.spread, self.rule, index)
+        if found is None:
+            raise ValueError(f"no set of buckets changes the answer at input {index}")
+        return found
 
     def assuming(self, *more: str) -> Certificate:
         """The same certificate with more said about what it covers."""

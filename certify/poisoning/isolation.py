@@ -34,7 +34,7 @@ def check_isolation(ensemble: Ensemble, bucket: int = 0, classifiers: Sequence[i
     chosen = list(range(ensemble.spread.classifiers)) if classifiers is None else list(classifiers)
     y = ensemble.data.y.copy()
     touched = ensemble.data.buckets[bucket]
-    y[touched] = (y[touched] + 1) % ensemble.data.classes
+    y[touched] = ensemble.data.targets.moved(y[touched])
     first = replace(ensemble, store=MemoryStore())
     second = replace(ensemble, store=MemoryStore(), data=replace(ensemble.data, y=y))
     first.train(chosen)

@@ -49,10 +49,12 @@ class Learner(Protocol):
         """Everything that determines a model beside its job, as JSON values: it names the model in the store."""
 
     def fit(self, X: Any, y: np.ndarray, classes: int, jobs: Sequence[Job]) -> list[Any]:
-        """One model per job. X and y (class numbers) are the whole training set, of which a job may read its own samples only."""
+        """One model per job. X and y (class numbers, or numbers to regress on, then `classes` is 1) are the whole training set, of
+        which a job may read its own samples only.
+        """
 
     def scores(self, models: Sequence[Any], X: Any) -> np.ndarray:
-        """Scores of the classes, (models, inputs, classes), the larger the better; finite, or `UNSEEN`."""
+        """Scores of the classes, (models, inputs, classes), the larger the better; finite, or `UNSEEN`. Regressors have one."""
 
     def dump(self, model: Any) -> bytes:
         """A model as bytes."""
@@ -92,7 +94,7 @@ class SklearnLearner:
         """One fitted clone per job."""
         from joblib import Parallel, delayed
 
-        tasks = (delayed(_fit)(self.estimator, _rows(X[job.samples]), y[job.samples], classes, job) for job in jobs)
+        tasks = (delayed(_fit)(self.estimator, rows_of_samples(X[job.samples]), y[job.samples], classes, job) for job in jobs)
         return Parallel(n_jobs=self.n_jobs)(tasks)
 
     def scores(self, models: Sequence[SklearnModel], X: Any) -> np.ndarray:
@@ -100,7 +102,7 @@ class SklearnLearner:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):
-            return np.stack([_scores(model, _rows(X)) for model in models])
+            return np.stack([_scores(model, rows_of_samples(X)) for model in models])
 
     def dump(self, model: SklearnModel) -> bytes:
         """The pickled model."""
@@ -156,7 +158,7 @@ _DESCRIPTIONS: tuple[tuple[Callable[[Any], bool], Callable[[Any], Any]], ...] = 
 )
 
 
-def _rows(X: Any) -> Any:
+def rows_of_samples(X: Any) -> Any:
     """Images as rows of numbers; anything else as it is."""
     return X.reshape(len(X), -1) if getattr(X, "ndim", 1) > 2 else X
 

@@ -81,7 +81,8 @@ class DualRidgeLearner:
     """Linear least squares on one-hot labels over many fixed features and few samples: the system solved has a row per sample.
 
     Features and labels are centred on the classifier's own samples; `penalty` is relative to the mean squared length of a
-    sample. Computes in the dtype of the features.
+    sample. Computes in the dtype of the features. `features` may give several variants of a sample, (samples, variants, features):
+    all are learned from, and an input is scored by their mean.
     """
 
     penalty: float = 0.3
@@ -97,11 +98,11 @@ class DualRidgeLearner:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):
-            return [self._solve(self.features(X[job.samples]), np.eye(classes)[y[job.samples]]) for job in jobs]
+            return [self._solve(_variants(self.features(X[job.samples])), np.eye(classes)[y[job.samples]]) for job in jobs]
 
     def scores(self, models: Sequence[np.ndarray], X: Any) -> np.ndarray:
         """Linear scores, (models, inputs, classes)."""
-        rows = self.features(X)
+        rows = _variants(self.features(X)).mean(axis=1)
         return np.stack([rows @ model[:-1] + model[-1] for model in models])
 
     def dump(self, model: np.ndarray) -> bytes:
@@ -113,13 +114,19 @@ class DualRidgeLearner:
         rows, columns, size = np.frombuffer(content, dtype="<i8", count=3)
         return np.frombuffer(content, dtype=f"f{size}", offset=24).reshape(rows, columns)
 
-    def _solve(self, rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def _solve(self, variants: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        rows, targets = variants.reshape(-1, variants.shape[-1]), np.repeat(answers, variants.shape[1], axis=0)
         mean, share = rows.mean(axis=0), targets.mean(axis=0).astype(rows.dtype)
         centred = rows - mean
         gram = centred @ centred.T
         gram[np.diag_indices(len(gram))] += self.penalty * np.trace(gram) / len(gram) + np.finfo(gram.dtype).tiny
         weights = centred.T @ np.linalg.solve(gram, targets.astype(rows.dtype) - share)
         return np.concatenate([weights, (share - mean @ weights)[None]])
+
+
+def _variants(features: np.ndarray) -> np.ndarray:
+    """Features as (samples, variants, features)."""
+    return features if features.ndim == 3 else features[:, None]
 
 
 def _with_one(rows: np.ndarray) -> np.ndarray:

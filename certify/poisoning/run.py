@@ -16,9 +16,10 @@ import numpy as np
 from certify.poisoning.boosting import BoostedLearner
 from certify.poisoning.certificate import Certificate, certify_votes
 from certify.poisoning.named_learners import learner_by_name
-from certify.poisoning.partition import partitioner
+from certify.poisoning.partition import partitioner, sample_digests
 from certify.poisoning.spread import Spread, disjoint, finite
 from certify.poisoning.store import FolderStore, VoteFile
+from certify.poisoning.targets import Classes
 from certify.poisoning.training import Ensemble, TrainingSet
 from certify.poisoning.votes import Votes
 
@@ -126,12 +127,12 @@ class Run:
         buckets = partitioner(settings.partition, training.groups)(samples, y, self.spread.units)
         learner = learner_by_name(settings.learner, training.X.shape[1:], len(settings.classes), n_jobs)
         boosted = learner if settings.boost == 1 else BoostedLearner(learner, settings.boost)
-        data = TrainingSet(training.X, y, len(settings.classes), buckets)
+        data = TrainingSet(training.X, y, Classes(len(settings.classes)), buckets)
         return Ensemble(boosted, data, self.spread, settings.seed, FolderStore(self.folder / "models"))
 
     def vote(self, ensemble: Ensemble, test: Inputs, progress: Callable[[int], None]) -> None:
         """Takes the test set into the folder and writes all ballots on it; takes up what a killed run left of the same votes."""
-        content = {"ensemble": ensemble.keys, "test": TrainingSet(test.X, test.y, 0, []).digests}
+        content = {"ensemble": ensemble.keys, "test": sample_digests(test.X, test.y)}
         name = json.dumps(content, default=bytes.hex)
         ticket, file = self.folder / "votes.json", self.folder / "votes.npy"
         if not ticket.exists() or ticket.read_text() != name:

@@ -28,7 +28,7 @@ THREATS: Mapping[str, Threat] = {
 ALWAYS_ASSUMED = (
     "the classes, the learner, its settings, the seeds and the partition were fixed before the training data were seen",
     "nothing that was computed from the whole training set (scaling, feature selection, tuned settings) enters a base classifier",
-    "training a base classifier again from the same buckets gives the same answers",
+    "training a base classifier again from the same buckets gives the same answers, and training ends whatever the samples",
 )
 
 

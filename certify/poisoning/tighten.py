@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from scipy.sparse import block_array, csr_array, eye_array
 
-from certify.poisoning.attack import smallest_attack
+from certify.poisoning.attack import find_attack
 from certify.poisoning.linear_bound import upper_bound
 from certify.poisoning.routes import lead_size, routes, within
 from certify.poisoning.spread import Spread
@@ -69,11 +69,6 @@ def coverage_rows(spread: Spread) -> csr_array:
 
 def _open_sizes(votes: Votes, spread: Spread, rule: str, i: int, radius: int, sizes: Sequence[int] | None) -> list[int]:
     """Of `sizes`, or of all, those between the certified radius and an attack that was found, in rising order."""
-    if radius >= spread.units:
-        return []
-    try:
-        most = len(smallest_attack(votes, spread, rule, i).buckets) - 1
-    except ValueError:
-        most = spread.units
-    every = range(radius + 1, most + 1)
+    attack = find_attack(votes, spread, rule, i)
+    every = range(radius + 1, spread.units + 1 if attack is None else len(attack.buckets))
     return [*every] if sizes is None else sorted({size for size in sizes if size in every})

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from certify.kernels.votes_reference import ABSTAIN
-from certify.poisoning.learner import UNSEEN, Job, Learner
+from certify.poisoning.learner import Job, Learner
 from certify.poisoning.partition import Buckets, sample_digests
 from certify.poisoning.spread import Spread
 from certify.poisoning.store import Store, VoteFile
+from certify.poisoning.targets import Targets
 from certify.poisoning.votes import Votes, places_of
 
 BLOCK = 64
@@ -25,11 +26,11 @@ _CONSTANT = b"constant:"
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Samples X, class numbers y (0 to classes - 1), and the buckets they fall into."""
+    """Samples X, their targets y with the kind of these, and the buckets they fall into."""
 
     X: Any
     y: np.ndarray
-    classes: int
+    targets: Targets
     buckets: Buckets
 
     @cached_property
@@ -59,8 +60,8 @@ class Ensemble:
 
     @cached_property
     def keys(self) -> list[str]:
-        """Names of the models in the store: a digest of learner, seed, classes and samples."""
-        spec = json.dumps([self.learner.spec(), self.data.classes], sort_keys=True).encode()
+        """Names of the models in the store: a digest of learner, seed, outputs and samples."""
+        spec = json.dumps([self.learner.spec(), self.data.targets.outputs], sort_keys=True).encode()
         return [self._key(spec, self.job(b)) for b in range(self.spread.classifiers)]
 
     def _key(self, spec: bytes, job: Job) -> str:
@@ -84,17 +85,17 @@ class Ensemble:
         return len(absent)
 
     def scores(self, X: Any, classifiers: Sequence[int]) -> np.ndarray:
-        """Scores of the classes by trained classifiers, (classifiers, inputs, classes); NaN throughout where one abstains."""
+        """Scores by trained classifiers, (classifiers, inputs, outputs); NaN throughout where one abstains."""
         contents = [self.store.get(self.keys[b]) for b in classifiers]
         untrained = [b for b, content in zip(classifiers, contents, strict=True) if content is None]
         if untrained:
             raise ValueError(f"{len(untrained)} classifiers are not trained, first {untrained[0]}; train them before they vote")
-        scores = np.empty((len(classifiers), len(X), self.data.classes))
+        scores = np.empty((len(classifiers), len(X), self.data.targets.outputs))
         learned = [j for j, content in enumerate(contents) if content and not content.startswith(_CONSTANT)]
         if learned:
             scores[learned] = self.learner.scores([self.learner.load(contents[j] or b"") for j in learned], X)
         for j in set(range(len(contents))) - set(learned):
-            scores[j] = _constant_scores(contents[j] or b"", self.data.classes)
+            scores[j] = self.data.targets.scores((contents[j] or b"").removeprefix(_CONSTANT).decode())
         return scores
 
     def model(self, classifier: int) -> Any:
@@ -110,16 +111,16 @@ class Ensemble:
         for block in _blocks(range(self.spread.classifiers)):
             ballots[block] = ranked(self.scores(X, block))[0]
             progress(len(block))
-        return Votes(ballots, self.data.classes, np.arange(self.spread.classifiers))
+        return Votes(ballots, self.data.targets.outputs, np.arange(self.spread.classifiers))
 
     def rankings(self, X: Any, progress: Callable[[int], None] = lambda steps: None) -> Votes:
         """Ballots and the ranking of the classes, one byte per class, by all classifiers on the inputs X."""
         shape = (self.spread.classifiers, len(X))
-        ballots, places = np.empty(shape, np.uint8), np.empty((*shape, self.data.classes), np.uint8)
+        ballots, places = np.empty(shape, np.uint8), np.empty((*shape, self.data.targets.outputs), np.uint8)
         for block in _blocks(range(self.spread.classifiers)):
             ballots[block], places[block] = ranked(self.scores(X, block))
             progress(len(block))
-        return Votes(ballots, self.data.classes, np.arange(self.spread.classifiers), places)
+        return Votes(ballots, self.data.targets.outputs, np.arange(self.spread.classifiers), places)
 
     def cast(self, X: Any, file: VoteFile, progress: Callable[[int], None] = lambda steps: None) -> None:
         """Writes the ballots that a file still lacks; a killed run is taken up by calling this again."""
@@ -139,33 +140,28 @@ def seed_of(seed: int, classifier: int) -> int:
 def fit_block(ensemble: Ensemble, classifiers: Sequence[int]) -> list[bytes]:
     """Trains the named classifiers and returns their models as bytes.
 
-    A classifier without samples abstains and one that has seen a single class answers it, whatever the learner: neither can fail.
+    Where the targets leave nothing to learn the answer is stored instead of a model, whatever the learner: that cannot fail.
     """
     data, contents = ensemble.data, {}
     for b in classifiers:
-        seen = np.unique(data.y[ensemble.job(b).samples])
-        if len(seen) < 2:
-            contents[b] = _CONSTANT + (str(seen[0]).encode() if len(seen) else b"")
+        constant = data.targets.constant(data.y[ensemble.job(b).samples])
+        if constant is not None:
+            contents[b] = _CONSTANT + constant.encode()
     learned = [b for b in classifiers if b not in contents]
-    models = ensemble.learner.fit(data.X, data.y, data.classes, [ensemble.job(b) for b in learned]) if learned else []
+    models = ensemble.learner.fit(data.X, data.y, data.targets.outputs, [ensemble.job(b) for b in learned]) if learned else []
     contents |= {b: ensemble.learner.dump(model) for b, model in zip(learned, models, strict=True)}
     return [contents[b] for b in classifiers]
 
 
 def ranked(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ballots (classifiers, inputs) and places (classifiers, inputs, classes) of scores; rows of NaN abstain."""
-    silent = np.isnan(scores).all(axis=-1)
+    """Ballots (classifiers, inputs) and places (classifiers, inputs, classes) of scores.
+
+    A row with a NaN abstains: one poisoned bucket must not be able to stop the election.
+    """
+    silent = np.isnan(scores).any(axis=-1)
     places = places_of(np.where(silent[..., None], 0.0, scores))
     places[silent] = ABSTAIN
     return np.where(silent, ABSTAIN, np.argmin(places, axis=-1)).astype(np.uint8), places
-
-
-def _constant_scores(content: bytes, classes: int) -> np.ndarray:
-    answer = content.removeprefix(_CONSTANT)
-    scores = np.full(classes, UNSEEN if answer else np.nan)
-    if answer:
-        scores[int(answer)] = 0.0
-    return scores
 
 
 def _blocks(classifiers: Iterable[int], size: int = BLOCK) -> Iterator[list[int]]:

@@ -11,12 +11,12 @@ from certify.kernels import votes_cpu
 from certify.kernels import votes_reference as reference
 from certify.kernels.votes_reference import ABSTAIN, UNPROVED
 from certify.poisoning import tighten
-from certify.poisoning.attack import breaking_buckets, smallest_attack
+from certify.poisoning.attack import breaking_buckets, find_attack
 from certify.poisoning.audit import audit
 from certify.poisoning.certificate import certify_votes
 from certify.poisoning.collective import changed_by_one, most_changed
 from certify.poisoning.routes import ROUTES, routes
-from certify.poisoning.spread import Spread, disjoint, finite
+from certify.poisoning.spread import Spread, disjoint, finite, overlapping
 from certify.poisoning.tighten import coverage_rows, survives, tightened_radii
 from certify.poisoning.votes import RULES, Votes
 from tests.poisoning import strategies as elections
@@ -123,11 +123,10 @@ def test_no_program_is_solved_where_an_attack_leaves_nothing_to_gain(monkeypatch
 def test_an_attack_found_is_a_real_one_and_smallest_for_plurality_of_disjoint_buckets(rule: str, data: st.DataObject) -> None:
     votes, spread = data.draw(polls(rule))
     truth = true_radius(votes, spread, rule) + 1
-    if truth > spread.units:
-        with pytest.raises(ValueError, match="no set of buckets"):
-            smallest_attack(votes, spread, rule, 0)
+    attack = find_attack(votes, spread, rule, 0)
+    if attack is None:
+        assert truth > spread.units
         return
-    attack = smallest_attack(votes, spread, rule, 0)
     reached = np.unique([b for u in attack.buckets for b in spread.seeing(u)]).astype(int)
     assert np.array_equal(reached, attack.classifiers)
     assert CHANGES[rule](votes, 0, reached)
@@ -190,6 +189,12 @@ def test_the_numba_twin_of_greedy_covers_equals_the_definition(data: st.DataObje
     wanted = reference.cover(weights, gaps, spread.runs, spread.units)
     taken, covered = votes_cpu.cover(weights.copy(), gaps, spread.units_of, spread.classifiers_of)
     assert (taken.tolist() if covered else None) == wanted
+
+
+def test_an_attack_on_an_answer_that_nothing_changes_is_refused() -> None:
+    certificate = certify_votes(Votes(np.zeros((2, 1), np.uint8), 2, np.arange(2)), overlapping([[0], []], 1))
+    with pytest.raises(ValueError, match="no set of buckets changes the answer at input 0"):
+        certificate.attack(0)
 
 
 @pytest.mark.parametrize("index", [-1, 3])

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
-from certify.kernels.votes_reference import MISSING
+from certify.kernels.votes_reference import ABSTAIN, MISSING
 from certify.poisoning.boosting import BoostedLearner
 from certify.poisoning.isolation import check_isolation
 from certify.poisoning.learner import Job, Learner, SklearnLearner
@@ -24,6 +24,7 @@ from certify.poisoning.linear_learner import DualRidgeLearner, RidgeLearner
 from certify.poisoning.partition import content
 from certify.poisoning.spread import Spread, disjoint, finite
 from certify.poisoning.store import FolderStore, MemoryStore, Store, VoteFile
+from certify.poisoning.targets import Classes
 from certify.poisoning.torch_learner import TorchLearner, adam, seatings
 from certify.poisoning.training import Ensemble, TrainingSet
 
@@ -56,7 +57,7 @@ LEARNERS: dict[str, Learner] = {
 
 
 def ensemble(learner: Learner, spread: Spread, store: Store | None = None) -> Ensemble:
-    data = TrainingSet(X, Y, 10, content(X, Y, spread.units))
+    data = TrainingSet(X, Y, Classes(10), content(X, Y, spread.units))
     return Ensemble(learner, data, spread, 0, MemoryStore() if store is None else store)
 
 
@@ -165,6 +166,19 @@ def test_ballots_are_taken_up_where_they_stopped(tmp_path: Path) -> None:
     assert np.load(path).max() < MISSING
     with pytest.raises(ValueError, match="remove it to vote again"):
         VoteFile.open(path, 6, 399)
+
+
+def test_a_classifier_whose_scores_are_no_numbers_abstains() -> None:
+    class Diverging(RidgeLearner):
+        def scores(self, models: list[np.ndarray], X: np.ndarray) -> np.ndarray:
+            scores = super().scores(models, X)
+            scores[:, 0, 3] = np.nan
+            return scores
+
+    trained = ensemble(Diverging(), disjoint(4))
+    trained.train()
+    for votes in (trained.votes(X), trained.rankings(X)):
+        assert (votes.ballots == ABSTAIN).all(axis=0).tolist() == [True] + [False] * 399
 
 
 def test_voting_before_training_is_refused() -> None:
