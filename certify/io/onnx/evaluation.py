@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from onnx import NodeProto, helper
-from onnx.reference import ReferenceEvaluator
 
 from certify.graph import GraphError
 
@@ -16,6 +15,8 @@ def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
 
     A verdict is about the stored numbers in real arithmetic: constants computed from them must not be rounded to float32.
     """
+    from onnx.reference import ReferenceEvaluator  # slow to import, and many models do without
+
     fed = {f"i{index}": _wide(array) for index, array in enumerate(inputs) if array is not None}
     renamed = NodeProto()
     renamed.CopyFrom(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 from onnx import TensorProto
@@ -18,8 +19,14 @@ def _move(call: Call) -> tuple[str, ...]:
     return tuple(lowering.take(call.builder, call.variable(), index, call.name) for index in call.sources())
 
 
+def _flatten(call: Call) -> str:
+    shape, axis = call.shape(), call.attrs.get("axis", 1)
+    axis += len(shape) if axis < 0 else 0
+    return lowering.reshape(call.builder, call.variable(), (prod(shape[:axis]), prod(shape[axis:])), call.name)
+
+
 def _reshape(call: Call) -> str:
-    """Reshape, Flatten, Squeeze and Unsqueeze: elements stay in order, the shape is what the standard says."""
+    """Reshape, Squeeze and Unsqueeze: elements stay in order, the shape is what the standard says."""
     return lowering.reshape(call.builder, call.variable(), call.on_stand_ins()[0].shape, call.name)
 
 
@@ -102,7 +109,8 @@ MOVES = ("Slice", "Split", "Gather", "GatherElements", "GatherND", "Expand", "Ti
 
 HANDLERS: Mapping[str, Handler] = {
     **dict.fromkeys((*MOVES, "ReverseSequence"), _move),
-    **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), _reshape),
+    "Flatten": _flatten,
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("Shape", "Size"), _measure),
     **dict.fromkeys(("Identity", "CastLike"), _identity),
     "Transpose": _transpose,
