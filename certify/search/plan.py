@@ -106,7 +106,11 @@ ROUTES: Sequence[Route] = (
         _is_chain,
         (_DECIMALS, _stage(*_CHAIN, within=0.5), *_FIRM, _stage(*_NEURONS)),
     ),
-    Route("few inputs that vary", _has_few_inputs, (*_CHEAP, _stage(*_BOXES))),
+    Route(
+        "few inputs that vary",
+        _has_few_inputs,
+        (*_CHEAP, _stage(*_PROGRAMS, when=_is_small, within=0.3), _stage(*_BOXES)),
+    ),
     Route(
         "a small piecewise linear network",
         _is_small,
