@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,7 @@ from certify.kernels import noise_cpu, noise_torch
 from certify.kernels.noise_reference import REFINE, Steps
 
 LIMIT = 1 << 32
+ROWS_PER_THREAD = 512
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,26 @@ def noisy_grid(inputs: Tensor, owner: Tensor, streams: Streams, steps: Steps, sc
         on_device = (steps.lowest, thresholds, table)
         return noise_torch.noisy_grid(inputs, owner, streams.sample, streams.index, streams.stage, streams.seed, on_device, scale)
     out = np.empty((len(owner), inputs.shape[1]), dtype=np.float32)
-    addresses = _addresses(streams)
-    noise_cpu.noisy_grid(out, inputs.numpy(), owner.numpy(), *addresses, np.int64(steps.lowest), *steps[1:], np.float32(scale))
+    x, owners, (sample, index, *key) = inputs.numpy(), owner.numpy(), _addresses(streams)
+
+    def fill(rows: slice) -> None:
+        address = (sample[rows], index[rows], *key)
+        noise_cpu.noisy_grid(out[rows], x, owners[rows], *address, np.int64(steps.lowest), *steps[1:], np.float32(scale))
+
+    _in_threads(fill, len(out))
     return torch.from_numpy(out)
+
+
+def _in_threads(work: Callable[[slice], None], rows: int) -> None:
+    """All rows, in as many threads as torch uses, each with enough of them to be worth its start."""
+    threads = max(1, min(torch.get_num_threads(), rows // ROWS_PER_THREAD))
+    cuts = [rows * i // threads for i in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        first, *others = map(slice, cuts, cuts[1:])
+        running = [pool.submit(work, part) for part in others]
+        work(first)
+        for part in running:
+            part.result()
 
 
 def _addresses(streams: Streams) -> tuple[np.ndarray, np.ndarray, np.uint64, np.uint64, np.uint64]:

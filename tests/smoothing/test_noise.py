@@ -60,6 +60,19 @@ def test_twins_add_the_same_noise(seed: int, rows: int, pixels: int, sigma: floa
     assert (twin.numpy() == expected).all()
 
 
+def test_noise_drawn_in_threads_is_the_same() -> None:
+    steps, inputs = rounded_gaussian(0.25, 255), torch.arange(60, dtype=torch.int16).reshape(2, 30)
+    rows = 3 * kernels.ROWS_PER_THREAD + 7
+    threads = torch.get_num_threads()
+    drawn = []
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        drawn.append(kernels.noisy_grid(inputs, torch.arange(rows) % 2, streams(rows), steps, 1 / 255))
+    torch.set_num_threads(threads)
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+
+
 def test_no_two_addresses_share_words() -> None:
     drawn = [
         reference.words(np.arange(20), np.full(20, index), stage, seed, 16)
