@@ -37,9 +37,12 @@ GRIDS = (255, 16)
 
 
 class Noise(Protocol):
-    """A smoothing distribution. `scale` is the number that radius formulas take: sigma, or the half width."""
+    """A smoothing distribution. `scale` is the number that radius formulas take: sigma, or the half width; `norm` the p of the norm
+    that these formulas measure radii in.
+    """
 
     arithmetic: ClassVar[str]
+    norm: ClassVar[float]
 
     @property
     def scale(self) -> float:
@@ -66,6 +69,7 @@ class GridGaussian:
     sigma: float
     levels: int = 255
     arithmetic: ClassVar[str] = "integer"
+    norm: ClassVar[float] = 2.0
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= WIDEST:
@@ -102,6 +106,7 @@ class Gaussian:
 
     sigma: float
     arithmetic: ClassVar[str] = "real"
+    norm: ClassVar[float] = 2.0
 
     @property
     def scale(self) -> float:
@@ -133,6 +138,7 @@ class Uniform:
 
     half_width: float
     arithmetic: ClassVar[str] = "real"
+    norm: ClassVar[float] = 1.0
 
     @property
     def scale(self) -> float:

@@ -31,9 +31,18 @@ class Smoothed:
     bound: str = "cp"
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS or len(self.parts) not in VARIANTS[self.variant].parts:
-            fitting = ", ".join(name for name, v in VARIANTS.items() if len(self.parts) in v.parts)
-            raise ValueError(f"variant {self.variant!r} is none for {len(self.parts)} parts; there are {fitting}")
+        fitting = [name for name, variant in VARIANTS.items() if len(self.parts) in variant.parts and self._norm == variant.norm]
+        if self.variant not in fitting:
+            noise = " and ".join(sorted({type(part.noise).__name__ for part in self.parts}))
+            raise ValueError(
+                f"variant {self.variant!r} is none for {len(self.parts)} parts with {noise} noise; there are {', '.join(fitting)}"
+            )
+
+    @property
+    def _norm(self) -> float | None:
+        """That of the parts' noises; None where they differ."""
+        norms = {part.noise.norm for part in self.parts}
+        return norms.pop() if len(norms) == 1 else None
 
     @property
     def seed(self) -> int:

@@ -179,6 +179,7 @@ def test_a_plan_needs_no_model(capsys: pytest.CaptureFixture[str]) -> None:
         (["--sigma", "0.25", "--variant", "dual"], "none for 1 parts"),
         (["--sigma", "0.25", "--dual", "a.onnx", "b.onnx"], "name exactly one classifier"),
         (["--sigma", "0.25", "--noise", "integer"], "integer noise needs inputs"),
+        (["--sigma", "0.25", "--noise", "uniform", "--variant", "pa"], "with Uniform noise; there are uniform-l1"),
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_two(

@@ -198,6 +198,16 @@ def test_a_variant_that_does_not_fit_is_refused(settings: dict[str, str], said: 
         Smoothed((Sampler(ball, 2, Gaussian(0.1)),), **settings)
 
 
+def test_a_formula_for_other_noise_is_refused() -> None:
+    """The Gaussian radius of uniform noise would be no certificate."""
+    with pytest.raises(ValueError, match="none for 1 parts with Uniform noise; there are uniform-l1"):
+        Smoothed((Sampler(ball, 2, Uniform(0.1)),), "pa")
+    with pytest.raises(ValueError, match="none for 1 parts with Gaussian noise"):
+        Smoothed((Sampler(ball, 2, Gaussian(0.1)),), "uniform-l1")
+    with pytest.raises(ValueError, match="Gaussian and Uniform noise"):
+        Smoothed((Sampler(ball, 2, Gaussian(0.1)), Sampler(ball, 2, Uniform(0.1), part=1)), "dual")
+
+
 def test_numbers_of_samples_and_indices_are_checked() -> None:
     smoothed = Smoothed((Sampler(ball, 2, Gaussian(0.1)),))
     x = torch.zeros(2, 3)
