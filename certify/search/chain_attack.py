@@ -10,8 +10,10 @@ from certify.search.chain_engine import Engine
 from certify.search.stage import Problem
 from certify.specification import Boxes
 
-DRAWS, STEPS = 8, 16
-"""A descent starts from the best of so many random points, and takes so many steps: where regions are small, points are what counts."""
+DRAWS = 8
+"""A descent starts from the best of so many random points: where gradients vanish, points are what counts."""
+STEPS, LONG_STEPS, LONG_AFTER = 16, 64, 256
+"""Steps of a descent, and those once so many boxes have been examined."""
 FACES = 0.6
 """Share of the coordinates that start at an end of their interval: counterexamples are often at the border."""
 NEAR = 1e-6
@@ -52,9 +54,9 @@ class Attack:
         return np.where(face < FACES / 2, lower, np.where(face < FACES, upper, points))
 
     def near(self, clause: NDArray[np.int64], points: NDArray[np.float64], values: NDArray[np.float64]) -> Witness | None:
-        """Descends from those of the points that come near a counterexample of their clause, a few at most."""
+        """Descends from the few best of the points that a search found, each for its clause."""
         best = np.argsort(values, kind="stable")[:REPLAYS]
-        best = best[(values[best] <= NEAR) & self._possible[clause[best]]]
+        best = best[self._possible[clause[best]]]
         if not len(best):
             return None
         clause = clause[best]
@@ -63,7 +65,8 @@ class Attack:
     def _descend(self, clause: NDArray[np.int64], points: NDArray[np.float64]) -> Witness | None:
         """Descends, and replays what comes near a counterexample."""
         lower, upper = self._lower[clause], self._upper[clause]
-        values = self._engine.descend(clause, lower, upper, points, STEPS)
+        steps = STEPS if self._engine.boxes < LONG_AFTER else LONG_STEPS
+        values = self._engine.descend(clause, lower, upper, points, steps)
         order = np.argsort(values, kind="stable")[:REPLAYS]
         for i in order[values[order] <= NEAR]:
             point = np.clip(points[i].astype(np.float32), lower[i].astype(np.float32), upper[i].astype(np.float32))

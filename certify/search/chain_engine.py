@@ -14,8 +14,9 @@ from certify.kernels import chain_reference
 from certify.kernels.chain import Clauses, Effort, Net, Work
 from certify.search.chain_boxes import select
 
-_PLAIN_BOXES, _PLAIN_WEIGHTS = 1500, 50_000
-"""So many boxes, of networks no larger than this, take numpy less time than loading the compiled kernels does (half a second)."""
+_PLAIN_BOXES, _PLAIN_WEIGHTS = 2000, 50_000
+"""So many boxes take numpy less time than loading the compiled kernels does, half a second: of networks with no more weights than
+this, zeros counted."""
 _PLAIN_LEAST, _LEAST = 64, 4
 """Boxes that a thread should have at least: numpy is slow on few."""
 
@@ -35,7 +36,7 @@ class Engine:
         self._threads = threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="certify-chain")
         self._kernels: ModuleType = chain_reference
-        if len(net.weight) > _PLAIN_WEIGHTS:
+        if (net.width[1:] * net.width[:-1]).sum() > _PLAIN_WEIGHTS:
             self._compile()
 
     def __enter__(self) -> Engine:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from math import inf
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
 from certify.graph import Graph, GraphBuilder
 from certify.graph.evaluate import evaluate
@@ -186,3 +191,20 @@ def test_it_takes_chains_of_affine_maps_and_activations_only() -> None:
     box = "".join(f"(assert (>= X_{i} 0))(assert (<= X_{i} 1))" for i in range(2))
     for condition in ("(assert (<= Y_0 X_0))", "(assert (<= (* 0.12345678901234567 Y_0) (* 0.98765432109876543 Y_1)))", ""):
         assert not chain_applies(model.graph, read_vnnlib(declared + box + condition))
+
+
+def test_the_command_line_settles_a_chain_without_torch(tmp_path: Path) -> None:
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Relu", ["z"], ["y"])]
+    weight = numpy_helper.from_array(np.ones((2, 2), np.float32), "w")
+    ends = [helper.make_tensor_value_info(name, 1, [1, 2]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    declared = "".join(f"(declare-const {name}_{i} Real)" for name in "XY" for i in range(2))
+    box = "".join(f"(assert (>= X_{i} 0))(assert (<= X_{i} 1))" for i in range(2))
+    (tmp_path / "p.vnnlib").write_text(declared + box + "(assert (>= Y_0 2.1))")
+    code = (
+        "import sys; from certify.cli.main import main; main(sys.argv[1:]); print(sorted({'torch', 'numba'} & sys.modules.keys()))"
+    )
+    arguments = ["verify", str(tmp_path / "m.onnx"), str(tmp_path / "p.vnnlib")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["unsat", "[]"]
