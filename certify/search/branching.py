@@ -42,14 +42,14 @@ def splittable_nodes(relaxed: Relaxed) -> dict[str, tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where each neuron of each set would be cut, and whether that makes its lines tighter: (sets, neurons)."""
+    """Where each neuron of each domain would be cut, and whether that makes its lines tighter: (n, neurons)."""
 
     point: Tensor
     useful: Tensor
 
 
-def cuts(relaxed: Relaxed, neurons: Neurons) -> Cuts:
-    """The cut of every neuron; of several functions that read it the last decides."""
+def cuts(relaxed: Relaxed, owner: Tensor, neurons: Neurons) -> Cuts:
+    """The cut of every neuron on domains that are the relaxed sets `owner`; of several functions that read a neuron the last decides."""
     shape = relaxed.batch, neurons.first[-1]
     point, useful = torch.zeros(shape, dtype=relaxed.program.dtype), torch.zeros(shape, dtype=torch.bool)
     for node in relaxed.order:
@@ -61,15 +61,21 @@ def cuts(relaxed: Relaxed, neurons: Neurons) -> Cuts:
             loose = ~rule.linear(l, u, node, relaxed.program.params(node)) & (l < at) & (at < u)
             point[:, here] = torch.where(loose, at, 0).flatten(1) + point[:, here] * ~loose.flatten(1)
             useful[:, here] |= loose.flatten(1)
-    return Cuts(point, useful)
+    return Cuts(point[owner], useful[owner])
+
+
+_USED, _UNUSED = 1e-12, 1e-24  # scores of neurons that lose nothing, by whether the bound depends on them
 
 
 def propose(cuts: Cuts, found: Losses, count: int) -> Candidates:
-    """Half of the candidates by either loss, then whatever may be cut: a neuron that costs nothing now may do so later."""
+    """Half of the candidates by either loss, then whatever may be cut: a neuron that costs nothing now may do so later.
+
+    No candidate is valid only where nothing can be cut.
+    """
     each = min(max(1, count // 2), cuts.point.shape[1])
     loss = torch.where(cuts.useful, found.at_minimiser, 0)
     first = loss.topk(each, dim=1).indices
-    rest = torch.where(cuts.useful, found.at_split + 1e-12 * (found.size > 0), 0)
+    rest = torch.where(cuts.useful, found.at_split + _USED * (found.size > 0) + _UNUSED, -1.0)
     rest = rest.scatter(1, first, torch.where(loss.gather(1, first) > 0, -1.0, rest.gather(1, first)))
     second = rest.topk(each, dim=1).indices
     neuron = torch.cat([first, second], dim=1)

@@ -34,6 +34,7 @@ from certify.search.evidence import ClosedDomains
 from certify.search.influence import Account, Losses, carried_back, losses
 from certify.search.leaf import Domain as LeafDomain
 from certify.search.leaf import close_leaves
+from certify.search.projection import interior, project
 from certify.search.proving import coefficients, lost_digits
 from certify.search.stage import Problem, Progress, count
 from certify.search.tighten import Sets, tighten
@@ -45,7 +46,7 @@ _NARROW = Schedule(iterations=4, step=0.3, decay=0.85)
 _CANDIDATES = 6
 _PATIENCE = 2.0
 _ESSENTIAL = 0.97
-_MOST_DOMAINS, _SECONDS_A_STEP = 4096, 1.0
+_FIRST_SIZE, _MOST_DOMAINS, _SECONDS_A_STEP = 32, 4096, 1.0
 
 
 def splittable(graph: Graph) -> bool:
@@ -192,7 +193,7 @@ class _Run:
         self.witness: Witness | None = None
         self.attackable = problem.spec.inputs.attackable()
         self.visited = self.narrowed = self.closed = self.deepest = 0
-        self.size = 32
+        self.size = _FIRST_SIZE
         self.notes = ""
         self.pace = _Pace()
 
@@ -314,7 +315,7 @@ class _Run:
         width = self.base.upper[first:] - self.base.lower[first:]
         influence = carried_back(Losses(**spread), accounts, width.float())
         self.base = replace(self.base, essential=torch.cat([self.base.essential[:first], influence.essential(_ESSENTIAL)]))
-        useful = cuts(piece.relaxed, self.network.neurons).useful
+        useful = cuts(piece.relaxed, piece.owner, self.network.neurons).useful
         gain, neuron = torch.where(useful, influence.split[number], 0).max(dim=1)
         return replace(domains, next=torch.where(gain > 0, neuron, -1))
 
@@ -357,7 +358,8 @@ class _Run:
         if tape is None:
             return self._leaves(domains)
         self._try(tape.values[self.problem.model.graph.input], domains)
-        found, where = losses(piece.relaxed, piece.owner, tape, self.network.neurons), cuts(piece.relaxed, self.network.neurons)
+        found = losses(piece.relaxed, piece.owner, tape, self.network.neurons)
+        where = cuts(piece.relaxed, piece.owner, self.network.neurons)
         options = propose(where, found, _CANDIDATES)
         best, some = choose(options, *self._look_ahead(domains, options), domains.bound)
         rest = self._leaves(domains.select((~some).nonzero().squeeze(1)))
@@ -415,8 +417,6 @@ class _Run:
     def _try(self, x: Tensor, domains: Domains) -> None:
         """Looks for a witness among points, one a domain."""
         clause = self.root.clause[domains.goal]
-        regions = [self.problem.spec.clauses[k].region for k in self.root.clauses[clause.numpy()]]
-        graph = self.problem.model.graph
         y = self.problem.model.program(torch.float32, self.problem.device).evaluate(x)
         worst = torch.full((len(x),), -inf)
         for atom in range(len(self.root.atoms)):
@@ -426,13 +426,18 @@ class _Run:
                 value = value + (self.root.conditions.inputs[atom].float() * x[mine]).flatten(1).sum(dim=1)
             worst[mine] = torch.maximum(worst[mine], value - self.root.conditions.rhs[atom].float())
         for i in worst.argsort()[:4].tolist():
-            if worst[i] < 1e-5 and self.witness is None and self.attackable[regions[i]]:
-                region = self.problem.spec.inputs.attack_region([regions[i]]).box
-                low, high = (end.reshape(graph.input_shape) for end in (region.lower, region.upper))
-                self._replay(torch.clamp(x[i], low, high).numpy(), int(clause[i]))
+            if worst[i] < 1e-5 and self.witness is None:
+                self._replay(x[i].numpy(), int(clause[i]))
 
     def _replay(self, x: NDArray[np.floating], clause: int) -> None:
-        found = replay(self.problem.model, self.problem.spec, x, self.root.clauses[clause : clause + 1])
+        """Tries the nearest float32 point of the clause's input set."""
+        spec = self.problem.spec
+        region = spec.clauses[self.root.clauses[clause]].region
+        if not self.attackable[region]:
+            return
+        inside = spec.inputs.attack_region([region])
+        x = project(inside, interior(inside), torch.from_numpy(x).float().reshape(inside.box.lower.shape)).numpy()
+        found = replay(self.problem.model, spec, x, self.root.clauses[clause : clause + 1])
         if found.ok:
             self.witness = found.witness
 

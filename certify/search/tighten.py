@@ -22,7 +22,7 @@ from certify.search.domain_bounds import Base, Conditions, Goals, Network, cut, 
 from certify.search.domains import Domains
 from certify.search.influence import Account, losses
 
-_ROW_ELEMENTS = 1 << 24
+_ROW_ELEMENTS = 1 << 23
 """Node values of all rows that are bounded at once."""
 
 
@@ -98,6 +98,8 @@ def _tighten_node(
         goals, domains = _neuron_goals(sets, own, position, node, base, first)
         piece = cut(network, base, goals, domains, target, NEAREST)
         domains, lines = improve(goals, domains, piece, schedule, None)
+        if network.budget.spent:
+            break
         bound, hollow, _ = prove(network, base, goals, domains, target, lines)
         _, tape = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
         if tape is not None:
