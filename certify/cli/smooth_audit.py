@@ -17,10 +17,10 @@ The first line is `ok` or `faults: COUNT`; --expect ok makes faults the exit cod
 
 def main(argv: Sequence[str]) -> int:
     """Prints the verdict and what was found, faults first."""
+    arguments = _parser().parse_args(argv)
     from certify.smoothing.audit import audit
     from certify.smoothing.logs import read_log
 
-    arguments = _parser().parse_args(argv)
     sigma = None if arguments.sigma is None else float(arguments.sigma)
     findings = audit(read_log(arguments.log), sigma, arguments.n, arguments.alpha, arguments.formula)
     faults = sum(finding.fault for finding in findings)

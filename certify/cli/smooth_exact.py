@@ -22,6 +22,7 @@ Radii are l_1 distances, or with --columns and --blocks the side of a square pat
 
 def main(argv: Sequence[str]) -> int:
     """Certifies a data set and prints its table."""
+    arguments = _parser().parse_args(argv)
     from pathlib import Path
 
     from certify.cli.progress import progress_bar
@@ -30,7 +31,6 @@ def main(argv: Sequence[str]) -> int:
     from certify.smoothing.run import Journal
     from certify.smoothing.run_exact import run_exact
 
-    arguments = _parser().parse_args(argv)
     x, labels, rows = load_inputs(arguments)
     (classify,) = classifiers(arguments)
     scheme = build(arguments, (x.shape[-2], x.shape[-1]))

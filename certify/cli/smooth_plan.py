@@ -14,11 +14,10 @@ EXAMPLES = """\
 
 def main(argv: Sequence[str]) -> int:
     """Prints a table with a row for every noise level."""
+    arguments = _parser().parse_args(argv)
     from certify.cli.table import table
     from certify.smoothing.logs import floor_digits
     from certify.smoothing.plan import largest_radius, samples_needed, samples_to_predict
-
-    arguments = _parser().parse_args(argv)
 
     def needed(sigma: float) -> str:
         try:
