@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from certify.poisoning.aggregation import Aggregation
@@ -52,8 +53,8 @@ class FiniteAggregation(ClassifierMixin, Aggregation):
         random_state: int = 0,
         store: Store | None = None,
         n_jobs: int | None = None,
-        transform: Any = None,
-        trust_transform: bool = False,
+        transformer: Any = None,
+        trust_transformer: bool = False,
     ) -> None:
         self.estimator = estimator
         self.k = k
@@ -65,8 +66,8 @@ class FiniteAggregation(ClassifierMixin, Aggregation):
         self.random_state = random_state
         self.store = store
         self.n_jobs = n_jobs
-        self.transform = transform
-        self.trust_transform = trust_transform
+        self.transformer = transformer
+        self.trust_transformer = trust_transformer
 
     def predict(self, X: Any) -> np.ndarray:
         """The class that the rule elects, (inputs,)."""
@@ -108,6 +109,7 @@ class FiniteAggregation(ClassifierMixin, Aggregation):
 
     def _numbers(self, y: Any, which: str) -> np.ndarray:
         labels = np.asarray(y)
+        check_classification_targets(labels)
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise ValueError(f"{which} labels {unknown.tolist()[:5]} are not among the classes {self.classes_.tolist()[:20]}")
@@ -141,8 +143,8 @@ class DeepPartitionAggregation(FiniteAggregation):
         random_state: int = 0,
         store: Store | None = None,
         n_jobs: int | None = None,
-        transform: Any = None,
-        trust_transform: bool = False,
+        transformer: Any = None,
+        trust_transformer: bool = False,
     ) -> None:
         super().__init__(
             estimator,
@@ -155,8 +157,8 @@ class DeepPartitionAggregation(FiniteAggregation):
             random_state=random_state,
             store=store,
             n_jobs=n_jobs,
-            transform=transform,
-            trust_transform=trust_transform,
+            transformer=transformer,
+            trust_transformer=trust_transformer,
         )
 
     def _spread(self) -> Spread:

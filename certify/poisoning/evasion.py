@@ -45,7 +45,7 @@ def proved_votes(
     """The votes of networks, with `UNPROVED` wherever an input within `eps` (l_p, inside `domain`) is not proved to get the same
     vote.
 
-    X is what the networks see, behind any `transform`. Bounds are rounded outward and speak of the networks in real arithmetic.
+    X is what the networks see, behind any `transformer`. Bounds are rounded outward and speak of the networks in real arithmetic.
     Classifiers that answer the same everywhere are proved without bounds. A ValueError where the learner is no `TorchLearner`: the
     bounds need the network.
     """

@@ -89,14 +89,30 @@ def as_features(X: Any) -> np.ndarray:
     """Samples as an array whose type says nothing about them: float64 for numbers, objects for text.
 
     The type of an array is common to all samples: one poisoned sample could change it, and with it the rounding of all training. A
-    ValueError for anything else, sparse matrices and missing text included.
+    ValueError or TypeError for anything else, sparse matrices and text among numbers included.
     """
+    if hasattr(X, "toarray"):
+        raise ValueError(f"sparse input is not supported, got {type(X).__name__}; features must be a dense array: X.toarray()")
     samples = np.asarray(X)
     if samples.ndim and samples.dtype.kind in "biuf":
         return samples.astype(np.float64)
     if samples.ndim and (samples.dtype.kind in "US" or all(isinstance(entry, str) for entry in samples.flat)):
         return samples.astype(object)
-    raise ValueError(f"features must be a dense array of numbers or text, got {type(X).__name__} of {samples.dtype}")
+    try:
+        return _numbers(samples)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"features must be a dense array of numbers or text, got {type(X).__name__}: {error}") from error
+
+
+def _numbers(samples: np.ndarray) -> np.ndarray:
+    """Objects as float64, each by its own value; a TypeError or ValueError for what is no number."""
+    if samples.ndim == 0:
+        raise ValueError("a single value is no row of samples")
+    if samples.dtype.kind == "c":
+        raise ValueError("Complex data not supported")
+    if any(isinstance(entry, str) for entry in samples.flat):
+        raise ValueError("text stands among numbers")  # read as numbers, all samples would depend on the one that is none
+    return samples.astype(np.float64)
 
 
 def feature_digests(X: Any) -> list[bytes]:

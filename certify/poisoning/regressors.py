@@ -91,8 +91,8 @@ class MedianAggregation(RegressorMixin, Aggregation):
         random_state: int = 0,
         store: Store | None = None,
         n_jobs: int | None = None,
-        transform: Any = None,
-        trust_transform: bool = False,
+        transformer: Any = None,
+        trust_transformer: bool = False,
     ) -> None:
         self.estimator = estimator
         self.k = k
@@ -102,8 +102,8 @@ class MedianAggregation(RegressorMixin, Aggregation):
         self.random_state = random_state
         self.store = store
         self.n_jobs = n_jobs
-        self.transform = transform
-        self.trust_transform = trust_transform
+        self.transformer = transformer
+        self.trust_transformer = trust_transformer
 
     def predict(self, X: Any) -> np.ndarray:
         """The lower median of all regressors, (inputs,)."""
