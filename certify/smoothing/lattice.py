@@ -28,7 +28,7 @@ CONCLUSIVE = 15.0
 class Formula:
     """How a radius follows from bounds on one probability, or on those of two halves; `sound` says whether it is a certificate.
 
-    `bounds` gives a bound's error probability as a share of alpha, `combine` the radius in units of sigma from one probit each.
+    `share` is each bound's error probability in units of alpha, `combine` gives the radius in units of sigma from one probit each.
     """
 
     summary: str
@@ -42,13 +42,17 @@ FORMULAS: Mapping[str, Formula] = {
     "pa": Formula("one probability at alpha", 1, Fraction(1), lambda probits: probits[0]),
     "dual": Formula("two halves at alpha/2", 2, Fraction(1, 2), lambda probits: probits.sum(axis=0) / np.sqrt(2)),
     "dual, alpha not split": Formula(
-        "two halves at alpha each, which errs twice as often as stated", 2, Fraction(1), lambda p: p.sum(axis=0) / np.sqrt(2), False
+        "two halves at alpha each, which may err twice as often as stated",
+        2,
+        Fraction(1),
+        lambda p: p.sum(axis=0) / np.sqrt(2),
+        False,
     ),
     "root of squares": Formula(
         "the root of the sum of two halves' squared radii, which is no certificate", 2, Fraction(1), lambda p: np.hypot(*p), False
     ),
 }
-"""The published code of dual smoothing takes the last one (reference: Xia et al. 2024, whose paper states the second)."""
+"""Dual smoothing (Xia et al. 2024) is the second; the code published with it takes the last one."""
 
 
 @dataclass(frozen=True)
