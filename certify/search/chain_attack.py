@@ -12,7 +12,7 @@ from certify.specification import Boxes
 
 DRAWS = 8
 """A descent starts from the best of so many random points: where gradients vanish, points are what counts."""
-STEPS, LONG_STEPS, LONG_AFTER = 16, 64, 256
+STEPS, LONG_STEPS, LONG_AFTER = 16, 64, 1000
 """Steps of a descent, and those once so many boxes have been examined."""
 FACES = 0.6
 """Share of the coordinates that start at an end of their interval: counterexamples are often at the border."""
