@@ -206,6 +206,9 @@ class _Run:
         tightened, empty, _ = tighten(network, Sets(root.base, unsplit, root.conditions, root.assumed), self.target, _TIGHTEN, 4)
         self.base = tightened
         self.excluded |= empty.numpy()
+        if self.problem.evidence.wanted and bool(empty.any()):
+            excluded = root.clauses[empty.numpy()]
+            self.problem.evidence.close(ClosedDomains(excluded, "infeasible", [[] for _ in excluded]))
         self.notes = f"narrowed in {time.monotonic() - self.started:.2f} s, {int(empty.sum())} excluded by it"
 
     def start(self) -> None:
@@ -404,14 +407,16 @@ class _Run:
             for owner, k, path in zip(piece.owner, clause, domains.paths(self.network.neurons), strict=True)
         ]
         leaves = close_leaves(piece.relaxed, self.problem.table, wanted, self.problem.deadline)
+        done = torch.tensor([leaf.closed for leaf in leaves])
+        thresholds = self.goals.threshold[domains.goal]
+        margin = torch.tensor([leaf.margin for leaf in leaves], dtype=torch.float64)
+        for reason in ("leaf", "infeasible"):
+            these = done & torch.tensor([leaf.reason == reason for leaf in leaves])
+            self._note(domains.select(these), (thresholds + margin)[these], reason)
         for k, leaf in zip(clause, leaves, strict=True):
-            if leaf.closed:
-                self.closed += 1
-                self.margin[k] = min(self.margin[k], leaf.margin)
-            else:
-                self.stuck[k] = True
-                if leaf.candidate is not None:
-                    self._replay(leaf.candidate, k)
+            self.stuck[k] |= not leaf.closed
+            if leaf.candidate is not None and not leaf.closed and self.witness is None:
+                self._replay(leaf.candidate, k)
         return domains.select(torch.zeros(0, dtype=torch.int64))
 
     def _try(self, x: Tensor, domains: Domains) -> None:

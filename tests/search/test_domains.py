@@ -69,7 +69,10 @@ def test_the_worklist_returns_each_domain_once_as_it_was(seed: int, rounds: list
         marks = 100 * (number + 1) + torch.arange(put)
         domains = _grown(seed + number, put, number % 3) if put else _grown(seed, 1, 0).select(torch.zeros(0, dtype=torch.int64))
         domains = Domains(
-            *(marks[: len(domains)] if f.name == "goal" and put and not number % 3 else getattr(domains, f.name) for f in fields(Domains))
+            *(
+                marks[: len(domains)] if f.name == "goal" and put and not number % 3 else getattr(domains, f.name)
+                for f in fields(Domains)
+            )
         )
         work.put(domains)
         expected |= set(domains.goal.tolist())
