@@ -138,5 +138,6 @@ def _lattice(log: Log, sigma: float, n: int | None, alpha: Fraction | None, form
         yield Finding(stated is not None or not found.claims[0].sound, f"the radii are those of {speaking}")
     else:
         yield Finding(
-            False, f"the radii lie on no lattice of sigma = {sigma:g}: another formula, another sigma, or uncommon n and alpha"
+            False,
+            f"at sigma = {sigma:g} the radii speak for no common n and alpha: another formula, another sigma, or too few large radii",
         )

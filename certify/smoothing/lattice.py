@@ -85,7 +85,7 @@ class Inference:
 
 
 def infer(written: Sequence[str], sigma: float, stated: Claim | None = None) -> Inference:
-    """What written radii say of n, alpha and the formula, and of what was stated about them.
+    """What written radii, all of them positive, say of n, alpha and the formula, and of what was stated about them.
 
     `stated` is contradicted where radii lie beyond or beside its lattice, and outweighed where they speak for another claim.
     """
@@ -119,8 +119,13 @@ def _evidence(ranks: np.ndarray, claim: Claim, sigma: float) -> float | None:
     """How much radii of these ranks speak for a claim, in nats; None where they contradict it."""
     if ranks.max() > _ranks(np.array([largest(claim, sigma)]), np.round)[0]:
         return None
-    places = _places(claim, sigma)
-    window = ranks[ranks > places[-1].max() + 1]
+    fits = [fit for places in _places(claim, sigma) if (fit := _fit(ranks, places)) is not None]
+    return max(fits, default=None)
+
+
+def _fit(ranks: np.ndarray, places: np.ndarray) -> float | None:
+    """The same for one way of rounding; one radius in fifty may be a slip."""
+    window = ranks[ranks > places[-1] + 1]
     if np.isin(window, places, invert=True).sum() > len(window) // 50:
         return None
     return max(_surprise(np.unique(window), places[:top]) for top in TOPS)
@@ -128,19 +133,20 @@ def _evidence(ranks: np.ndarray, claim: Claim, sigma: float) -> float | None:
 
 def _surprise(ranks: np.ndarray, places: np.ndarray) -> float:
     """Each different radius above the lattice's last value counts by how unlikely it is to meet the lattice by chance."""
-    possible = max(1, places.max() - places.min())
-    return float((ranks > places[-1].max() + 1).sum() * max(0.0, math.log(possible / len(np.unique(places)))))
+    possible = max(1, places[0] - places[-1])
+    return float((ranks > places[-1] + 1).sum() * max(0.0, math.log(possible / len(np.unique(places)))))
 
 
 @lru_cache(maxsize=16384)
 def _places(claim: Claim, sigma: float) -> np.ndarray:
-    """Ranks, (values, 2), of the lattice's largest values, descending, written rounded down and rounded to the nearest."""
+    """Ranks of the lattice's largest values, descending: a row for those rounded down, one for those rounded to the nearest."""
     formula, real = FORMULAS[claim.formula], claim.n // claim.repeat
     hits = (real - np.arange(TOPS[-1])) * claim.repeat
     probits = ndtri(betaincinv(hits, claim.n - hits + 1, float(claim.alpha * formula.share)))
+    probits = probits[probits > 0]
     pairs = np.stack([part.ravel() for part in np.meshgrid(*[probits] * formula.halves)])
     values = np.unique(sigma * formula.combine(pairs))[::-1][: TOPS[-1]]
-    return np.stack([_ranks(values, rounding) for rounding in (np.floor, np.round)], axis=1)
+    return np.stack([_ranks(values, rounding) for rounding in (np.floor, np.round)])
 
 
 def _ranks(radii: np.ndarray, rounding: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
