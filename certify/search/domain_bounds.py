@@ -34,6 +34,11 @@ class Base:
     def __len__(self) -> int:
         return len(self.lower)
 
+    @property
+    def bytes(self) -> int:
+        """Memory that they take, the region aside."""
+        return self.lower.nbytes + self.upper.nbytes + self.essential.nbytes
+
     def select(self, index: Tensor) -> Base:
         """Some of them."""
         return Base(self.region, self.region_of[index], self.lower[index], self.upper[index], self.essential[index])

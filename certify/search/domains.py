@@ -224,7 +224,7 @@ class Worklist:
 
     def renumber(self, base: Tensor) -> None:
         """Gives every base a new number, base[old]."""
-        self._store = replace(self._store, base=base[self._store.base])
+        self._store = replace(self._store, base=torch.where(self._used, base[self._store.base.clamp(max=len(base) - 1)], 0))
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Goal and bound of every open domain."""

@@ -45,6 +45,7 @@ _STEP = Schedule(iterations=12, step=0.2, decay=0.9)
 _NARROW = Schedule(iterations=4, step=0.3, decay=0.85)
 _CANDIDATES = 6
 _PATIENCE = 2.0
+_FEW_BASES = 256
 _ESSENTIAL = 0.97
 _FIRST_SIZE, _MOST_DOMAINS, _SECONDS_A_STEP = 32, 4096, 1.0
 
@@ -193,7 +194,7 @@ class _Run:
         self.witness: Witness | None = None
         self.attackable = problem.spec.inputs.attackable()
         self.visited = self.narrowed = self.closed = self.deepest = 0
-        self.size = _FIRST_SIZE
+        self.size, self.kept = _FIRST_SIZE, _FEW_BASES
         self.notes = ""
         self.pace = _Pace()
 
@@ -251,12 +252,14 @@ class _Run:
         return found
 
     def going(self) -> bool:
-        """Whether there is something to do, and time."""
-        return self.witness is None and len(self.work) > 0 and self.problem.remaining() > 0
+        """Whether there is something to do, time for it, and memory."""
+        taken = self.work.bytes + self.base.bytes
+        return self.witness is None and len(self.work) > 0 and self.problem.remaining() > 0 and taken < self.problem.memory
 
     def step(self) -> None:
         """Bounds some domains, closes those that it can, narrows what is worth it, and splits the others."""
         began = time.monotonic()
+        self._forget()
         domains = self.work.take(self.size)
         left = self._bound(domains)
         self.pace.visits.add(len(domains), time.monotonic() - began)
@@ -276,6 +279,17 @@ class _Run:
             self.size = min(2 * self.size, _MOST_DOMAINS)
         elif seconds > 1.5 * _SECONDS_A_STEP:
             self.size = max(self.size // 2, 1)
+
+    def _forget(self) -> None:
+        """Drops the bases that no open domain refers to, once there are twice as many as after the last time."""
+        if len(self.base) < 2 * self.kept:
+            return
+        used = self.work.bases()
+        number = torch.zeros(len(self.base), dtype=torch.int64)
+        number[used] = torch.arange(len(used))
+        self.base = self.base.select(used)
+        self.work.renumber(number)
+        self.kept = max(_FEW_BASES, len(used))
 
     def _bound(self, domains: Domains) -> Domains:
         """What is left of the domains after some steps on their lines and multipliers."""

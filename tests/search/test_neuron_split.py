@@ -154,6 +154,26 @@ def test_a_hidden_counterexample_is_not_proved_away(width: float) -> None:
     assert found.open.all()
 
 
+def test_intervals_that_nobody_uses_are_forgotten_without_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neuron_split, "_FEW_BASES", 1)
+    monkeypatch.setattr(neuron_split, "_PATIENCE", 0.0)
+    for seed in range(4):
+        model = small_network(seed, SIZES)
+        lower, upper = _box(seed, 3)
+        row = np.array([1.0, -1.0, 0.0])
+        least = violation(model.graph, lower[0], upper[0], row[None], np.zeros(1))
+        assert not _search(_problem(model, boxed(lower, upper, [[(row, least - 0.01)]]))).open.any()
+        assert _search(_problem(model, boxed(lower, upper, [[(row, least + 0.01)]]))).open.any()
+
+
+def test_a_search_ends_when_its_memory_is_used_up() -> None:
+    model = small_network(1, (40, 60, 60, 4))
+    lower, upper = _box(1, 40, 0.5)
+    clauses = [[(np.array([1.0, -1.0, 0, 0]), -5.0)]]
+    found = _search(_problem(model, boxed(lower, upper, clauses), seconds=10.0, memory=1))
+    assert found.open.all()
+
+
 def test_s_shaped_functions_are_split_too() -> None:
     model = small_network(5, (2, 6, 6, 2), "sigmoid")
     lower, upper = _box(5, 2, 2.0)
