@@ -230,6 +230,8 @@ def _certificate(run: Run, ensemble: Ensemble, arguments: argparse.Namespace) ->
     """The certificate that was asked for, and what else was: each with a line to print."""
     from certify.cli.progress import progress_bar
 
+    if arguments.evasion_eps is not None and arguments.rule != "plurality":
+        raise ValueError("votes that count only where they are proved have no run-off certificate; leave out --rule")
     ballots = _ballots(run, ensemble, arguments.rule) if arguments.evasion_eps is None else _proved(run, ensemble, arguments)
     found = run.certify(ballots, arguments.rule, arguments.threat)
     if arguments.evasion_eps is not None:

@@ -65,9 +65,17 @@ def test_runoffs_and_threats_can_be_chosen(run: Path, capsys: pytest.CaptureFixt
     assert "use groups" in capsys.readouterr().err
 
 
-def test_an_audit_names_buckets(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert poison("audit", run, "--top", 3) == 0
+@pytest.mark.parametrize("rule", RULES)
+def test_an_audit_names_buckets(rule: str, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert poison("audit", run, "--top", 3, "--rule", rule) == 0
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_runoffs_have_attacks_and_collective_certificates(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert poison("certify", run, "--rule", "runoff", "--collective", 1, "--attack", 0, "--tighten", "--edits", 1) == 0
+    printed = capsys.readouterr().out
+    assert "one attack of 1 edits on all inputs together" in printed
+    assert "input 0: poisoning buckets" in printed
 
 
 def test_training_again_is_bit_for_bit(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +118,8 @@ def test_networks_are_certified_against_both_threats(tmp_path: Path, capsys: pyt
     out = tmp_path / "out.json"
     assert poison("certify", run, "--evasion-eps", "0.02", "--norm", "inf", "--domain", 0, 1, "--json", out) == 0
     assert any("within 1/50" in assumption for assumption in json.loads(out.read_text())["assumptions"])
+    assert poison("certify", run, "--evasion-eps", "0.02", "--rule", "runoff") == 2
+    assert "no run-off certificate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
