@@ -44,7 +44,7 @@ _TIGHTEN = Schedule(iterations=10, step=0.3, decay=0.9)
 _STEP = Schedule(iterations=12, step=0.2, decay=0.9)
 _NARROW = Schedule(iterations=4, step=0.3, decay=0.85)
 _CANDIDATES = 6
-_PATIENCE = 2.0
+_PATIENCE = 0.1
 _FEW_BASES = 256
 _ESSENTIAL = 0.97
 _FIRST_SIZE, _MOST_DOMAINS, _SECONDS_A_STEP = 32, 4096, 1.0
