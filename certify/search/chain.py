@@ -5,9 +5,9 @@ No weight is rounded here: every layer holds the stored constants, or exact sums
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from math import prod
 
 import numpy as np
@@ -51,7 +51,7 @@ def chain_applies(graph: Graph, spec: Specification) -> bool:
         return False
     atoms = [atom for clause in spec.clauses for atom in clause.atoms]
     coefficients = {coefficient for atom in atoms for _, coefficient in atom.outputs}
-    exact = all(Fraction(float(c)) == c for c in coefficients)
+    exact = all(abs(c) <= sys.float_info.max and float(c) == c for c in coefficients)
     return exact and all(clause.atoms for clause in spec.clauses) and not any(atom.inputs for atom in atoms)
 
 
@@ -68,8 +68,11 @@ def is_chain(graph: Graph) -> bool:
 
 
 def as_chain(graph: Graph) -> Chain:
-    """The layers of a graph for which `is_chain` holds."""
+    """The layers of a graph for which `is_chain` holds; a ValueError where a constant is NaN or infinite."""
     constants = bound_constants(graph, np.dtype(np.float64))
+    for name, value in constants.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} holds NaN or infinite entries; a network needs finite weights")
     layers: list[Layer] = []
     size = prod(graph.input_shape)
     for node in graph.nodes:

@@ -36,8 +36,8 @@ def split_chain(problem: Problem, progress: Progress) -> Progress:
     """Decides the open clauses, or returns at the deadline with those still open.
 
     `chain_applies` must hold. A clause that comes out closed is excluded in real arithmetic on its whole input set. A clause can stay
-    open before the deadline: where its truth hangs on rounding, or on points between the float32 numbers. A ValueError where values
-    overflow.
+    open before the deadline: where its truth hangs on rounding, or on points between the float32 numbers. A ValueError where a
+    weight is no finite number, or values exceed `LARGEST`.
     """
     net = lay_out(as_chain(problem.model.graph).objective(problem.table.directions.outputs))
     number, clauses = sorted_clauses(problem.spec, problem.table, progress.open)
@@ -115,12 +115,13 @@ class _Search:
         return replace(progress.noted(line), open=still, margin=margin, witness=witness)
 
     def _margins(self) -> NDArray[np.float64]:
-        """What was proved on a clause's whole set at once; 0 where it was split, as what is clipped exceeds by an unknown amount.
+        """What was proved on a clause's whole set at once, rounded down; 0 where it was split, as what is clipped exceeds by an
+        unknown amount.
 
         Kept for the first clause of those that share boxes; the others have its margin.
         """
         first = np.maximum.accumulate(np.where(self._margin < np.inf, np.arange(len(self._margin)), 0))
-        return np.maximum(self._margin[first], 0.0)
+        return np.maximum(np.nextafter(self._margin[first], -np.inf), 0.0)
 
 
 def _symbols(net: Net) -> int:

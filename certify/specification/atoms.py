@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd, lcm
+from math import gcd, isfinite, lcm
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,11 @@ class Atom:
     strict: bool = False
 
     def holds(self, x: NDArray[Any], y: NDArray[Any]) -> bool:
-        """Whether the float points x and y, both flat, satisfy the atom: exact rational arithmetic."""
-        value = sum((c * Fraction(float(y[i])) for i, c in self.outputs), Fraction(0))
-        value += sum((c * Fraction(float(x[i])) for i, c in self.inputs), Fraction(0))
+        """Whether the float points x and y, both flat, satisfy the atom: exact rational arithmetic. Infinite values satisfy none."""
+        terms = [(c, float(y[i])) for i, c in self.outputs] + [(c, float(x[i])) for i, c in self.inputs]
+        if not all(isfinite(v) for _, v in terms):
+            return False
+        value = sum((c * Fraction(v) for c, v in terms), Fraction(0))
         return value < self.rhs if self.strict else value <= self.rhs
 
     def __str__(self) -> str:
@@ -68,12 +71,14 @@ class Rows:
 
 
 def rows(atoms: Sequence[Atom], outputs: int, inputs: int) -> Rows:
-    """The rows of `atoms` for a network with so many outputs and inputs."""
+    """The rows of `atoms` for a network with so many outputs and inputs; a ValueError where their numbers are beyond float64."""
     C, C_slack = _matrix([a.outputs for a in atoms], outputs)
     G, G_slack = _matrix([a.inputs for a in atoms], inputs) if any(a.inputs for a in atoms) else (None, None)
     rhs = np.array([round_up(a.rhs) for a in atoms], dtype=np.float64)
+    if np.isposinf(rhs).any():
+        raise ValueError("a right-hand side is beyond the range of float64; leave out the condition, which always holds")
     # A right-hand side that was rounded up turns <= into <.
-    strict = np.array([a.strict or Fraction(r) != a.rhs for a, r in zip(atoms, rhs.tolist(), strict=True)], dtype=bool)
+    strict = np.array([a.strict or r != a.rhs for a, r in zip(atoms, rhs.tolist(), strict=True)], dtype=bool)
     return Rows(C, G, rhs, strict, C_slack, G_slack)
 
 
@@ -82,6 +87,8 @@ def _matrix(terms: Sequence[Terms], columns: int) -> tuple[NDArray[np.float64], 
     matrix, slack = np.zeros((len(terms), columns)), np.zeros((len(terms), columns))
     for k, row in enumerate(terms):
         for i, coefficient in row:
+            if abs(coefficient) > sys.float_info.max:
+                raise ValueError("the coefficients of a condition differ by more than float64 can say; leave out the smallest")
             matrix[k, i] = float(coefficient)
             slack[k, i] = round_up(abs(coefficient - Fraction(matrix[k, i])))
     return matrix, slack if slack.any() else None
