@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -19,23 +19,22 @@ from torch import Tensor
 
 from certify.bounds.alpha import Schedule, minimum
 from certify.bounds.budget import Budget
-from certify.bounds.compute import relax
-from certify.bounds.relaxed import Relaxed
-from certify.bounds.rounding import NEAREST, OUTWARD
+from certify.bounds.rounding import NEAREST
 from certify.graph import Graph
 from certify.io.witness import Witness, replay
 from certify.operators.base import Elementwise
 from certify.operators.rows import DenseRows
 from certify.operators.table import OPS
-from certify.search.branching import Candidates, candidates, choose, cuts, propose, splittable_nodes
-from certify.search.domain_bounds import Base, Conditions, Cut, Goals, Layout, Network, cut, improve, prove
-from certify.search.domains import Domains, Neurons, Worklist, joined
+from certify.search.branching import Candidates, candidates, choose, cuts, propose
+from certify.search.domain_bounds import Cut, Goals, Layout, cut, improve, prove
+from certify.search.domains import Domains, Worklist, joined
 from certify.search.evidence import ClosedDomains
 from certify.search.influence import Account, Losses, carried_back, losses
 from certify.search.leaf import Domain as LeafDomain
 from certify.search.leaf import close_leaves
+from certify.search.neuron_root import Root, relax_root
+from certify.search.pace import SECONDS_A_STEP, Pace
 from certify.search.projection import interior, project
-from certify.search.proving import coefficients, lost_digits
 from certify.search.stage import Problem, Progress, count
 from certify.search.tighten import Sets, tighten
 
@@ -44,10 +43,9 @@ _TIGHTEN = Schedule(iterations=10, step=0.3, decay=0.9)
 _STEP = Schedule(iterations=12, step=0.2, decay=0.9)
 _NARROW = Schedule(iterations=4, step=0.3, decay=0.85)
 _CANDIDATES = 6
-_PATIENCE = 0.1
 _FEW_BASES = 256
 _ESSENTIAL = 0.97
-_FIRST_SIZE, _MOST_DOMAINS, _SECONDS_A_STEP = 32, 4096, 1.0
+_FIRST_SIZE, _MOST_DOMAINS = 32, 4096
 
 
 def splittable(graph: Graph) -> bool:
@@ -61,7 +59,7 @@ def split_neurons(problem: Problem, progress: Progress) -> Progress:
     Ends at the deadline with whatever is decided by then.
     """
     clauses = np.flatnonzero(progress.open)
-    root = _root(problem, clauses)
+    root = relax_root(problem, clauses)
     if root is None:
         return progress.noted("neuron splitting: no time was left for the bounds of the neurons")
     run = _Run(problem, root)
@@ -76,113 +74,10 @@ def split_neurons(problem: Problem, progress: Progress) -> Progress:
     return replace(progress, open=open_, margin=margin, witness=run.witness, log=(*progress.log, line))
 
 
-@dataclass(frozen=True)
-class _Root:
-    """What all domains come from: clause k is input set k of the base; goals are atoms, `clause[g]` the clause of each."""
-
-    clauses: NDArray[np.intp]
-    network: Network
-    base: Base
-    conditions: Conditions
-    atoms: NDArray[np.intp]
-    clause: Tensor
-
-    @property
-    def assumed(self) -> Tensor:
-        """Numbers of the conditions of each clause, (clauses, most), -1 where there are fewer."""
-        members = [(self.clause == k).nonzero().squeeze(1) for k in range(len(self.clauses))]
-        most = max(len(m) for m in members)
-        return torch.stack([torch.nn.functional.pad(m, (0, most - len(m)), value=-1) for m in members])
-
-
-def _root(problem: Problem, clauses: NDArray[np.intp]) -> _Root | None:
-    """Intervals of all neurons on the clauses' input sets, and the atoms as conditions; None where the time is up."""
-    model, table, spec = problem.model, problem.table, problem.spec
-    graph = model.graph
-    regions, of_clause = np.unique([spec.clauses[k].region for k in clauses], return_inverse=True)
-    region = spec.inputs.region(regions).map(lambda t: t.reshape(-1, *graph.input_shape).to(problem.device)).simplest
-    program = model.program(torch.float64, problem.device)
-    budget = Budget(deadline=time.monotonic() + 0.3 * problem.remaining())
-    relaxed = relax(program, region, "alpha-crown", rounding=OUTWARD, budget=budget)
-    if problem.remaining() <= 0:
-        return None
-    neurons = Neurons.of(splittable_nodes(relaxed))
-    network = Network(model, neurons, problem.device, Budget(deadline=problem.deadline))
-    own = torch.from_numpy(of_clause.reshape(-1))
-    ends = (neurons.flat({name: relaxed.intervals[name][end] for name in neurons.nodes})[own] for end in (0, 1))
-    lower, upper = ends
-    base = Base(region, own, lower, upper, torch.ones_like(lower, dtype=torch.bool))
-    wanted = np.zeros(len(spec.clauses), dtype=bool)
-    wanted[clauses] = True
-    atoms = table.of_clauses(wanted)
-    clause = torch.from_numpy(np.searchsorted(clauses, table.clause[atoms]))
-    return _Root(clauses, network, base, _conditions(problem, relaxed, atoms, own[clause]), atoms, clause)
-
-
-def _conditions(problem: Problem, relaxed: Relaxed, atoms: NDArray[np.intp], owner: Tensor) -> Conditions:
-    """The atoms, right-hand sides rounded up; `owner` is the relaxed set of each."""
-    table, graph = problem.table, problem.model.graph
-    rows = [
-        coefficients(matrix, table.direction[atoms], shape, problem.device)
-        for matrix, shape in ((table.directions.outputs, graph.output_shape), (table.directions.inputs, graph.input_shape))
-    ]
-    outputs, inputs = (None if row is None else row.dense() for row in rows)
-    assert outputs is not None
-    magnitude = torch.zeros(len(atoms), dtype=torch.float64)
-    spread = magnitude.clone()
-    for row, name in ((outputs, graph.output), (inputs, graph.input)):
-        if row is not None:
-            l, u = (end[owner] for end in relaxed.intervals[name])
-            magnitude += (row.abs() * torch.maximum(l.abs(), u.abs())).flatten(1).sum(dim=1) * (1 + 1e-9)
-            spread += (row.abs() * (u - l)).flatten(1).sum(dim=1)
-    lost = torch.from_numpy(lost_digits(relaxed, table, atoms, owner))
-    rhs = torch.from_numpy(table.rhs[atoms])
-    rhs = torch.where(lost > 0, torch.nextafter(rhs + lost, torch.full_like(rhs, inf)), rhs)
-    return Conditions(outputs, inputs, rhs, magnitude, spread)
-
-
-@dataclass
-class _Rate:
-    """What one of something takes: seconds, over the last ones mostly."""
-
-    seconds: float
-
-    def add(self, number: int, seconds: float) -> None:
-        """So many took so long."""
-        share = min(1.0, 0.1 * number)
-        self.seconds += share * (seconds / max(number, 1) - self.seconds)
-
-
-class _Pace:
-    """Whether intervals of its own pay for a domain: when the tree that is to be expected below it takes longer."""
-
-    def __init__(self) -> None:
-        self.visits, self.narrowings, self.gain = _Rate(0.01), _Rate(0.2), 0.1
-
-    @property
-    def at_once(self) -> int:
-        """How many domains to narrow in a step."""
-        return max(1, int(_SECONDS_A_STEP / self.narrowings.seconds))
-
-    def gained(self, before: Tensor, after: Tensor) -> None:
-        """Takes note of what a split has gained."""
-        gain = (after - before)[torch.isfinite(before) & (after < 0)]
-        if len(gain):
-            share = min(0.5, 0.01 * len(gain))
-            self.gain += share * (max(float(gain.mean()), 1e-6) - self.gain)
-
-    def worth_narrowing(self, domains: Domains) -> Tensor:
-        """Their numbers, the least bounds first."""
-        levels = (-domains.bound / self.gain).clamp(max=60).double()
-        worth = (2.0**levels * self.visits.seconds > _PATIENCE * self.narrowings.seconds) & (domains.fresh < domains.depth)
-        index = worth.nonzero().squeeze(1)
-        return index[domains.bound[index].argsort()]
-
-
 class _Run:
     """The state of one search."""
 
-    def __init__(self, problem: Problem, root: _Root) -> None:
+    def __init__(self, problem: Problem, root: Root) -> None:
         self.problem, self.root = problem, root
         self.started = time.monotonic()
         self.target = problem.model.graph.output
@@ -196,7 +91,7 @@ class _Run:
         self.visited = self.narrowed = self.closed = self.deepest = 0
         self.size, self.kept = _FIRST_SIZE, _FEW_BASES
         self.notes = ""
-        self.pace = _Pace()
+        self.pace = Pace()
 
     def narrow(self) -> None:
         """Intervals of the neurons, each clause assumed on its own set."""
@@ -275,9 +170,9 @@ class _Run:
         seconds = time.monotonic() - began
         if len(due) > self.pace.at_once:
             self.size = max(self.size // 2, self.pace.at_once)
-        elif seconds < 0.5 * _SECONDS_A_STEP and len(domains) == self.size:
+        elif seconds < 0.5 * SECONDS_A_STEP and len(domains) == self.size:
             self.size = min(2 * self.size, _MOST_DOMAINS)
-        elif seconds > 1.5 * _SECONDS_A_STEP:
+        elif seconds > 1.5 * SECONDS_A_STEP:
             self.size = max(self.size // 2, 1)
 
     def _forget(self) -> None:

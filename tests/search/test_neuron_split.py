@@ -16,10 +16,11 @@ from certify.bounds.budget import Budget
 from certify.graph import GraphBuilder
 from certify.io.witness import replay
 from certify.model import Model
-from certify.search import neuron_split
+from certify.search import neuron_split, pace
 from certify.search.domain_bounds import Base, Network
 from certify.search.domains import Domains, Neurons
 from certify.search.evidence import Keep
+from certify.search.neuron_root import relax_root
 from certify.search.neuron_split import split_neurons, splittable
 from certify.search.problem import tabulate
 from certify.search.stage import Problem, Progress
@@ -112,7 +113,7 @@ def test_narrowed_intervals_hold_wherever_the_clause_does(seed: int, radius: flo
     y = values[model.graph.output].flatten(1) @ torch.from_numpy(row)
     limit = float(y.sort().values[40])  # a tenth of the samples satisfies the clause
     problem = _problem(model, boxed(lower, upper, [[(row, limit)]]))
-    root = neuron_split._root(problem, np.array([0]))
+    root = relax_root(problem, np.array([0]))
     assert root is not None
     unsplit = Domains.roots(torch.arange(1), torch.zeros(1, 1), torch.zeros(1, 0))
     sets = Sets(root.base, unsplit, root.conditions, root.assumed)
@@ -156,7 +157,7 @@ def test_a_hidden_counterexample_is_not_proved_away(width: float) -> None:
 
 def test_intervals_that_nobody_uses_are_forgotten_without_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neuron_split, "_FEW_BASES", 1)
-    monkeypatch.setattr(neuron_split, "_PATIENCE", 0.0)
+    monkeypatch.setattr(pace, "PATIENCE", 0.0)
     for seed in range(4):
         model = small_network(seed, SIZES)
         lower, upper = _box(seed, 3)
@@ -202,7 +203,7 @@ def test_bases_are_joined_without_copies_of_the_region() -> None:
     model = small_network(0, (2, 3, 2))
     lower, upper = _box(0, 2)
     problem = _problem(model, boxed(lower, upper, [[(np.ones(2), 0.0)]]))
-    root = neuron_split._root(problem, np.array([0]))
+    root = relax_root(problem, np.array([0]))
     assert root is not None
     assert isinstance(root.base, Base)
     assert isinstance(root.network, Network)
