@@ -61,6 +61,7 @@ def _nearby(model: Model, inputs: Boxes, regions: list[int]) -> Box:
 def confirm(model: Model, spec: Specification, clause: int, x: NDArray[np.float32]) -> Witness | None:
     """The witness at the decimal point of the clause's set next to the float32 point x, where all that is said above holds; or None."""
     atoms, region = spec.clauses[clause].atoms, spec.clauses[clause].region
+    assert isinstance(spec.inputs, Boxes)
     literals = _literals(spec.inputs, region, x.ravel())
     if literals is None:
         return None

@@ -114,7 +114,7 @@ ROUTES: Sequence[Route] = (
     Route(
         "a small piecewise linear network",
         _is_small,
-        (*_FIRM, _stage(*_NEURONS, within=0.5), _stage(*_PROGRAMS)),
+        (*_FIRM, _stage(*_PROGRAMS, within=0.3), _stage(*_NEURONS), _stage(*_PROGRAMS)),
     ),
     Route("many inputs, neurons that can be split", _is_splittable, (*_FIRM, _stage(*_NEURONS))),
     Route("any network", _always, (*_FIRM, _stage(*_BOXES))),
