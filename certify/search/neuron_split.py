@@ -210,8 +210,11 @@ class _Run:
         domains = replace(domains, base=first + torch.arange(len(domains)), fresh=domains.depth)
         self.narrowed += len(domains)
         self.pace.narrowings.add(len(domains), time.monotonic() - began)
+        after = torch.zeros_like(domains.bound)
         left = domains.select((~empty).nonzero().squeeze(1))
         left = self._bound(left) if len(left) else left
+        after[left.base - first] = left.bound
+        self.pace.lifted(domains.bound, after)
         return self._weighed(left, accounts, first, len(domains)) if len(left) else left
 
     def _weighed(self, domains: Domains, accounts: Sequence[Account], first: int, sets: int) -> Domains:
