@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from certify.graph.double_double import DoubleDouble, exactly
 from certify.graph.graph import INPUT, Derived, Graph, GraphError, Node, Shape
 from certify.graph.shapes import output_shape
 
@@ -44,12 +45,15 @@ class GraphBuilder:
         return name
 
     def combine(self, name: str, function: Callable[..., Any], *inputs: str, shape: Sequence[int]) -> str:
-        """The constant `function(*inputs)`, of the given shape: computed now, in float64, where all inputs are numpy arrays;
-        otherwise derived, and so still live."""
-        arrays = [value for value in map(self._constants.get, inputs) if isinstance(value, np.ndarray)]
-        if len(arrays) < len(inputs):
+        """The constant `function(*inputs)`, of the given shape: computed now, to about twice the digits of a double where need be,
+        if all inputs are fixed; otherwise derived, and so still live. A ValueError where it is no number."""
+        fixed = [value for value in map(self._constants.get, inputs) if isinstance(value, (np.ndarray, DoubleDouble))]
+        if len(fixed) < len(inputs):
             return self.derive(name, function, *inputs, shape=shape)
-        return self.constant(name, np.ascontiguousarray(function(*(array.astype(np.float64) for array in arrays))))
+        value = function(*map(exactly, fixed))
+        if not value.accurate:
+            raise ValueError(f"its constant {name!r} has entries that are no numbers, or out of the range of double precision")
+        return self.constant(name, value.simplest)
 
     def add(
         self,

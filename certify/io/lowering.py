@@ -13,10 +13,11 @@ from math import prod
 import numpy as np
 
 from certify.graph import GraphBuilder, Shape
+from certify.graph.double_double import DoubleDouble, exactly
 from certify.graph.shapes import broadcast as broadcast_shapes
 
 Array = np.ndarray
-Constant = str | float | Array
+Constant = str | float | Array | DoubleDouble
 """The name of a constant already in the builder, or a value."""
 
 
@@ -67,7 +68,9 @@ def broadcast(builder: GraphBuilder, x: str, shape: Shape, source: str) -> str:
 
 def constant(builder: GraphBuilder, value: Constant, name: str) -> str:
     """The name of a constant, stored under `name` if it is a value."""
-    return value if isinstance(value, str) else builder.constant(name, np.asarray(value))
+    if isinstance(value, str):
+        return value
+    return builder.constant(name, value.simplest if isinstance(value, DoubleDouble) else np.asarray(value))
 
 
 def scale(builder: GraphBuilder, x: str, factor: Constant, source: str) -> str:
@@ -174,7 +177,7 @@ def reduce(builder: GraphBuilder, op: str, x: str, axes: Sequence[int], keepdims
 def reduce_mean(builder: GraphBuilder, x: str, axes: Sequence[int], keepdims: bool, source: str) -> str:
     """The mean over axes."""
     count = prod(builder.shape(x)[axis] for axis in normalise_axes(axes, len(builder.shape(x))))
-    return scale(builder, reduce(builder, "reduce_sum", x, axes, keepdims, f"{source}.sum"), 1.0 / count, source)
+    return scale(builder, reduce(builder, "reduce_sum", x, axes, keepdims, f"{source}.sum"), exactly(count).reciprocal(), source)
 
 
 def reduce_min(builder: GraphBuilder, x: str, axes: Sequence[int], keepdims: bool, source: str) -> str:
@@ -225,7 +228,10 @@ def conv(
 def batch_norm(
     builder: GraphBuilder, x: str, gamma: str | None, beta: str | None, mean: str, variance: str, epsilon: float, source: str
 ) -> str:
-    """BatchNorm with fixed statistics over axis 1: gamma * (x - mean) / sqrt(variance + epsilon) + beta (arXiv 1502.03167)."""
+    """BatchNorm with fixed statistics over axis 1: gamma * (x - mean) / sqrt(variance + epsilon) + beta (arXiv 1502.03167).
+
+    Both shifts are the constants as stored; passes merge them where the result can be known.
+    """
     rank = len(builder.shape(x))
     channels = builder.constant_shape(mean)[0]
     shape = (channels, *(1,) * (rank - 2))
@@ -235,8 +241,8 @@ def batch_norm(
     def factor(gamma, variance):  # type: ignore[no-untyped-def]
         return (gamma * (variance + epsilon) ** -0.5).reshape(shape)
 
-    def offset(gamma, beta, mean, variance):  # type: ignore[no-untyped-def]
-        return (beta - mean * gamma * (variance + epsilon) ** -0.5).reshape(shape)
-
-    scaled = scale(builder, x, builder.combine(f"{source}.factor", factor, gamma, variance, shape=shape), f"{source}.scale")
-    return shift(builder, scaled, builder.combine(f"{source}.offset", offset, gamma, beta, mean, variance, shape=shape), source)
+    centre = builder.combine(f"{source}.centre", lambda mean: (-mean).reshape(shape), mean, shape=shape)
+    stretch = builder.combine(f"{source}.factor", factor, gamma, variance, shape=shape)
+    offset = builder.combine(f"{source}.offset", lambda beta: beta.reshape(shape), beta, shape=shape)
+    scaled = scale(builder, shift(builder, x, centre, f"{source}.shift"), stretch, f"{source}.scale")
+    return shift(builder, scaled, offset, source)

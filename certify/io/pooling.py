@@ -9,6 +9,7 @@ from functools import reduce as fold
 import numpy as np
 
 from certify.graph import GraphBuilder, Shape
+from certify.graph.double_double import exactly
 from certify.io.lowering import Array, conv, reduce, scale, take, take_index, transpose
 
 
@@ -89,7 +90,8 @@ def average_pool(
     counts = [w.padded_count if count_padding else w.real.sum(1) for w in windows]
     divisors = np.asarray(divisor) if divisor else fold(np.multiply, np.ix_(*counts))
     uniform = divisors.size == 1 or np.ptp(divisors) == 0
-    weight = np.full((channels, 1, *pooling.kernel), 1.0 / divisors.flat[0] if uniform else 1.0)
+    shape = (channels, 1, *pooling.kernel)
+    weight = exactly(np.full(shape, divisors.flat[0])).reciprocal().simplest if uniform else np.ones(shape)
     reach = [int(w.cells[-1, -1]) + 1 - size for w, size in zip(windows, space, strict=True)]
     summed = conv(
         builder,
@@ -103,7 +105,7 @@ def average_pool(
         groups=channels,
         source=source if uniform else f"{source}.sum",
     )
-    return summed if uniform else scale(builder, summed, 1.0 / divisors, source)
+    return summed if uniform else scale(builder, summed, exactly(divisors).reciprocal(), source)
 
 
 def adaptive_cells(size: int, count: int) -> Array:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
+from certify.graph.double_double import DoubleDouble
 from certify.graph.graph import Graph
 from certify.graph.passes.fold_affine import fold_affine
 from certify.graph.passes.fuse_gates import fuse_gates
@@ -26,9 +28,12 @@ MERGERS: Sequence[Pass] = (merge_constants, merge_moves, merge_padding, swap_mov
 def normalise(graph: Graph) -> Graph:
     """The same function of the same input and output, rewritten until no pass finds anything more to do.
 
-    Constants that passes compute are float64 (see `fold_affine`); those of a live module stay live, as derived constants.
+    Constants that passes compute are float64, within two units of relative error of the real ones (see `fold_affine`); those of a live
+    module stay live, as derived constants.
     """
-    return _until_stable([partial(_until_stable, FUSIONS), partial(_until_stable, MERGERS)], graph)
+    graph = _until_stable([partial(_until_stable, FUSIONS), partial(_until_stable, MERGERS)], graph)
+    rounded = {name: value.high if isinstance(value, DoubleDouble) else value for name, value in graph.constants.items()}
+    return graph if all(rounded[name] is value for name, value in graph.constants.items()) else replace(graph, constants=rounded)
 
 
 def _until_stable(passes: Sequence[Pass], graph: Graph) -> Graph:

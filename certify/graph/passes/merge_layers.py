@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
+from typing import Any
+
+import numpy as np
 
 from certify.graph.graph import Graph, Node
-from certify.graph.passes.rewrite import Draft, sweep
+from certify.graph.passes.rewrite import Draft, known, sweep
+
+_WORK = 2**23
 
 
 def merge_layers(graph: Graph) -> Graph:
-    """The same function with linear after linear multiplied out, in float64, unless the product has more elements than both."""
+    """The same function with linear after linear multiplied out, unless the product has more elements than both, or takes long.
+
+    No digits are lost, see `fold_affine`; this is why it may take long.
+    """
     return sweep(graph, _merge)
 
 
@@ -18,15 +26,27 @@ def _merge(draft: Draft, node: Node) -> None:
     if node.op != "linear":
         return
     first = draft.producer(node)
-    if first.op != "linear" or not draft.private(first.name) or not _smaller(draft, first, node):
+    if first.op != "linear" or not draft.private(first.name) or not _smaller(draft, first, node) or not _quick(draft, first, node):
         return
-    params = {"weight": draft.combine(f"{node.name}.weight", lambda w, v: w @ v, node.params["weight"], first.params["weight"])}
-    bias = node.params.get("bias")
+    constants: dict[str, str | None] = {**node.params}
+    constants["weight"] = draft.combine(f"{node.name}.weight", lambda w, v: w @ v, node.params["weight"], first.params["weight"])
     if "bias" in first.params:
-        weight_and_bias = (node.params["weight"], first.params["bias"])
-        carried = draft.combine(f"{node.name}.bias", lambda w, b: (w * b.reshape(1, -1)).sum(1), *weight_and_bias)
-        bias = carried if bias is None else draft.combine(f"{node.name}.bias", lambda b, c: b + c, bias, carried)
-    draft.replace(node.name, replace(node, inputs=first.inputs, params=params if bias is None else {**params, "bias": bias}))
+        own = [node.params["bias"]] if "bias" in node.params else []
+        constants["bias"] = draft.combine(f"{node.name}.bias", _carried, node.params["weight"], first.params["bias"], *own)
+    params = known(constants)
+    if params is not None:
+        draft.replace(node.name, replace(node, inputs=first.inputs, params=params))
+
+
+def _carried(weight: Any, bias: Any, *own: Any) -> Any:
+    """What the second layer makes of the bias of the first, and its own bias."""
+    return sum(own, (weight @ bias.reshape(-1, 1)).reshape(-1))
+
+
+def _quick(draft: Draft, first: Node, second: Node) -> bool:
+    """Whether the product takes about a second at most; that of live weights is computed elsewhere, and fast."""
+    weight = draft.array(second.params["weight"])
+    return weight is None or int(np.count_nonzero(weight)) * draft.shape(first.params["weight"])[1] <= _WORK
 
 
 def _smaller(draft: Draft, first: Node, second: Node) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from certify.graph.double_double import DoubleDouble, exactly
 from certify.graph.graph import Derived, Graph, Node, Shape
 
 
@@ -46,9 +47,14 @@ class Draft:
         return self._readers[name] == 1
 
     def array(self, name: str) -> np.ndarray | None:
-        """The constant of that name if it is fixed; None where it is a live parameter or derived from one."""
+        """The constant of that name if it is fixed, rounded to doubles; None where it is a live parameter or derived from one."""
         value = self._constants.get(name)
-        return value if isinstance(value, np.ndarray) else None
+        return value.high if isinstance(value, DoubleDouble) else value if isinstance(value, np.ndarray) else None
+
+    def equals(self, name: str, number: float) -> bool:
+        """Whether the constant is fixed, and the real numbers that it stands for are all this one."""
+        value = self._constants.get(name)
+        return self.scalar(name) == number and (value.exact if isinstance(value, DoubleDouble) else True)
 
     def scalar(self, name: str) -> float | None:
         """The one value of a fixed constant whose elements are all equal, else None."""
@@ -67,7 +73,8 @@ class Draft:
         """A constant's present value, as an array: of a derived one, computed from those it depends on."""
         if name in self._constants:
             value = self._constants[name]
-            return value if isinstance(value, np.ndarray) else value.detach().cpu().double().numpy()
+            found = self.array(name)
+            return value.detach().cpu().double().numpy() if found is None else found
         (entry,) = (entry for entry in self._derived if entry.name == name)
         return entry.function(*(self.value(i) for i in entry.inputs))
 
@@ -82,18 +89,31 @@ class Draft:
             candidate = f"{name}_{count}"
         return candidate
 
-    def constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: np.ndarray | DoubleDouble) -> str:
         """Stores a constant under a name made unique, and returns that name."""
         name = self.fresh(name)
         self._constants[name] = value
         return name
 
-    def combine(self, name: str, function: Callable[..., Any], *inputs: str) -> str:
-        """The constant `function(*inputs)`: computed now, in float64, if all inputs are fixed; else derived, and so still live."""
-        arrays = [self.array(i) for i in inputs]
-        fixed = [array.astype(np.float64) for array in arrays if array is not None]
+    def combine(self, name: str, function: Callable[..., Any], *inputs: str) -> str | None:
+        """The constant `function(*inputs)`: if all inputs are fixed, computed now, with twice the digits of a double, else derived.
+
+        None where even so its elements are not all known within two units of relative error: the rule must not go on then.
+        """
+        fixed = [exactly(self._constants[i]) for i in inputs if self.array(i) is not None]
         if len(fixed) == len(inputs):
-            return self.constant(name, np.asarray(function(*fixed)))
+            value = function(*fixed)
+            return self.constant(name, value.simplest) if value.accurate else None
+        return self._derive(name, function, *inputs)
+
+    def move(self, name: str, function: Callable[[Any], Any], constant: str) -> str:
+        """The constant with its elements in other places, by a function that only moves or repeats them."""
+        value = self._constants.get(constant)
+        if self.array(constant) is None:
+            return self._derive(name, function, constant)
+        return self.constant(name, value.moved(function) if isinstance(value, DoubleDouble) else function(value))
+
+    def _derive(self, name: str, function: Callable[..., Any], *inputs: str) -> str:
         name = self.fresh(name)
         self._derived.append(Derived(name, function, inputs))
         return name
@@ -135,6 +155,12 @@ class Draft:
             self._readers[name] -= 1
             if self._readers[name] == 0 and name != self._graph.input:
                 self._release(self._current.pop(name).inputs)
+
+
+def known(params: Mapping[str, str | None]) -> dict[str, str] | None:
+    """The constants, or None where one of them cannot be known well enough."""
+    found = {role: name for role, name in params.items() if name is not None}
+    return found if len(found) == len(params) else None
 
 
 Rule = Callable[[Draft, Node], None]

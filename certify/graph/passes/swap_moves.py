@@ -35,10 +35,12 @@ def _swap(draft: Draft, node: Node) -> None:
     if move is node or before.op not in ("scale", "shift") or not draft.private(before.name):
         return
     ((role, constant),) = before.params.items()
-    value = draft.array(constant)
-    if value is None:
+    if draft.array(constant) is None:
         return
-    moved = value.reshape(()) if value.size == 1 else MOVES[move.op](np.broadcast_to(value, before.shape), move)
-    name = draft.constant(f"{constant}.moved", moved)
+
+    def moved(value: np.ndarray) -> np.ndarray:
+        return value.reshape(()) if value.size == 1 else MOVES[move.op](np.broadcast_to(value, before.shape), move)
+
+    name = draft.move(f"{constant}.moved", moved, constant)
     first = replace(move, name=draft.fresh(f"{move.name}.moved"), inputs=before.inputs)
     draft.replace(move.name, first, replace(before, inputs=(first.name,), shape=move.shape, params={role: name}))

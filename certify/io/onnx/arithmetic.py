@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce as fold
+from typing import Any
 
 import numpy as np
 
 from certify.graph import GraphBuilder
+from certify.graph.double_double import exactly
 from certify.io import lowering
 from certify.io.onnx.call import Array, Call, Handler
 
@@ -49,7 +51,7 @@ def _subtract_from_constant(builder: GraphBuilder, x: str, offset: Array, source
 def _divide_by_constant(builder: GraphBuilder, x: str, divisor: Array, source: str) -> str:
     if not divisor.all():
         raise ValueError("divides by a constant that holds zeros")
-    return lowering.scale(builder, x, 1.0 / divisor.astype(np.float64), source)
+    return lowering.scale(builder, x, exactly(divisor).reciprocal(), source)
 
 
 def _divide_constant(builder: GraphBuilder, x: str, dividend: Array, source: str) -> str:
@@ -63,7 +65,7 @@ _sub = _binary(_combine("sub"), _subtract_constant, _subtract_from_constant)
 _div = _binary(lowering.divide, _divide_by_constant, _divide_constant)
 
 
-def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Array, Array], Array]) -> Callable[[Call], str]:
+def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Any, Any], Any]) -> Callable[[Call], str]:
     """A commutative operator of any number of inputs: the variables are combined, then the one constant that the others make."""
 
     def handle(call: Call) -> str:
@@ -75,11 +77,11 @@ def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Array, Array], A
     return handle
 
 
-_sum = _variadic(_combine("add"), lowering.shift, np.add)
+_sum = _variadic(_combine("add"), lowering.shift, lambda left, right: exactly(left) + right)
 
 
 def _mean(call: Call) -> str:
-    return lowering.scale(call.builder, _sum(call), 1.0 / len(call.inputs), call.name)
+    return lowering.scale(call.builder, _sum(call), exactly(len(call.inputs)).reciprocal(), call.name)
 
 
 def _neg(call: Call) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, Union
 import numpy as np
 
 from certify.graph import GraphBuilder, GraphError, Shape
+from certify.graph.double_double import DoubleDouble
 from certify.io.lowering import take_index
 
 Array = np.ndarray
@@ -74,7 +75,7 @@ class Call:
 
     # --- outputs ---
 
-    def emit(self, op: str, *inputs: str, params: Mapping[str, Array] | None = None, **attrs: Any) -> str:
+    def emit(self, op: str, *inputs: str, params: Mapping[str, Array | DoubleDouble] | None = None, **attrs: Any) -> str:
         """Adds a canonical node, with arrays as its constants, and returns its name."""
         constants = {role: self.builder.constant(f"{self.name}.{role}", array) for role, array in (params or {}).items()}
         return self.builder.add(op, inputs, constants, attrs, source=self.name)

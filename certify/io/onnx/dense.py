@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from certify.graph.double_double import DoubleDouble, exactly
 from certify.io import lowering
 from certify.io.onnx.call import Array, Call, Handler
 
@@ -71,7 +72,7 @@ def _refuse_two_variables(call: Call) -> None:
         )
 
 
-def _linear(call: Call, x: str, weight: Array) -> str:
+def _linear(call: Call, x: str, weight: Array | DoubleDouble) -> str:
     return call.emit("linear", x, params={"weight": weight})
 
 
@@ -81,9 +82,9 @@ def _swapped(call: Call, x: str) -> str:
     return lowering.transpose(call.builder, x, (*range(rank - 2), rank - 1, rank - 2), call.name)
 
 
-def _times(array: Array, factor: float) -> Array:
-    """The product in float64, or the array as it is where the factor is one."""
-    return array if factor == 1 else array.astype(np.float64) * factor
+def _times(array: Array, factor: float) -> Array | DoubleDouble:
+    """The product without loss of digits, or the array as it is where the factor is one."""
+    return array if factor == 1 else (exactly(array) * factor).simplest
 
 
 def _batch_normalization(call: Call) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from certify.graph.double_double import exactly
 from certify.graph.shapes import broadcast as broadcast_shapes
 from certify.io.lowering import broadcast
 from certify.io.onnx.call import Call, Handler
@@ -52,7 +53,7 @@ def _swish(call: Call) -> str:
         return call.emit("scale", call.variable(), params={"factor": np.array(0.5)})
     stretched = call.emit("scale", call.variable(), params={"factor": np.array(alpha)})
     gated = call.emit("silu", stretched)
-    return call.emit("scale", gated, params={"factor": np.array(1 / alpha)})
+    return call.emit("scale", gated, params={"factor": exactly(alpha).reciprocal().simplest})
 
 
 # Powers with a function of their own; any other exponent is `pow`.
