@@ -185,6 +185,9 @@ def _forward(net, lower, upper, state, wanted, s):  # type: ignore[no-untyped-de
     """See `chain_reference.forward`; False where something overflows."""
     columns = 1 + net.width[0]
     _input_forms(lower, upper, s)
+    for i in range(net.width[0]):
+        if not (s.layer[_MAGNITUDE, i] < LARGEST):
+            return False
     for k in range(len(net.width) - 1):
         unstable = _affine_forms(net, k, state, wanted, columns, s)
         if unstable < 0:

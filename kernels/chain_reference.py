@@ -13,7 +13,12 @@ of its radius, which is outward. An affine map of forms whose magnitudes |c| + s
 **Backward** (CROWN, arXiv 1811.00866). The claim "row(x) >= A y(x) + constant on the box" passes an affine map as (A W) with the
 constant raised by A b: rounding of A W takes at most gamma sum_h |A_h| (|W_h| (M + D) + |b_h|) from it, which is gamma sum |A_h| size_h.
 An activation takes the upper line at a negative coefficient, any lower line z -> alpha z, a <= alpha <= 1, at a positive one. The last
-step is the minimum over the box. All of this is summed up as the allowance, with gamma for all operations together.
+step is the minimum over the box. All of this is summed up as the allowance, with gamma for all operations together. What an upper line
+adds needs no term of its own: its shift is at most slope * -l, up to rounding, so less than slope * size, and the coefficient has that
+slope. It does not underflow: u is a difference of floats that are at least gamma * size, so more than 1e-40 of the size.
+
+**Underflow.** A product that underflows is off by 5e-324, and a coefficient that is off by as much costs that times the size of what it
+stands before: less than `LARGEST` / gamma, which is why inputs must be below `LARGEST` as well. `TINY` is twice more than all of it.
 """
 
 from __future__ import annotations
@@ -240,7 +245,8 @@ def clip(lower: Array, upper: Array, line: Array, excess: Array) -> tuple[Array,
     """Ends of the part of the box where a counterexample can be, given "row(x) - rhs >= line @ x + constant >= excess on the box".
 
     A point of the clause has row(x) <= rhs, so line_i x_i <= -(constant + sum_(j != i) min(line_j x_j)) = -rest_i. The bound behind
-    `excess` was lowered by what rounding can do; 8 eps of all terms cover the rounding here.
+    `excess` was lowered by more than twice of what rounding and underflow can do; 8 eps of all terms cover the rounding here, and the
+    other half of that allowance, at least `TINY` / 2, a product that underflows. A NaN compares false and cuts nothing.
     """
     scale = np.abs(excess) + (np.abs(line) * np.maximum(np.abs(lower), np.abs(upper))).sum(axis=1)
     rest = excess[:, None] - np.minimum(line * lower, line * upper) - 8.0 * EPS * scale[:, None]
@@ -351,7 +357,7 @@ def examine(net: Net, clauses: Clauses, effort: Effort, work: Work) -> None:
     made = layers(net)
     with np.errstate(all="ignore"):
         bounds = forward(made, work.lower, work.upper, work.state, effort.symbols)
-        sizes = [np.abs(end) for b in bounds for end in (b.low, b.high)]
+        sizes = [np.abs(end) for end in (work.lower, work.upper, *(end for b in bounds for end in (b.low, b.high)))]
         fine = np.all([(size < LARGEST).all(axis=1) for size in sizes], axis=0)
         work.value[~fine] = np.nan
         total = np.zeros(work.lower.shape)

@@ -155,6 +155,18 @@ def test_neurons_that_are_called_stable_are(kernels: object, case: Case) -> None
         first += len(bias)
 
 
+@TWINS
+def test_coefficients_that_underflow_before_immense_inputs_exclude_nothing(kernels: object) -> None:
+    """y = 1e-12 relu(1e-308 x) on [1e307, 1e308]: the coefficient of x is 1e-320, of which float64 knows three digits."""
+    for tail in np.linspace(1.0, 1.001, 20):
+        layers = [(np.array([[1e-308]]), np.zeros(1), np.zeros(1)), (np.array([[tail * 1e-12]]), np.zeros(1), np.ones(1))]
+        lower, upper = np.array([1e307]), np.array([1e308])
+        least = least_violation(layers, lower, upper, np.ones((1, 1)), [Fraction(0)])[0]
+        rhs = np.array([np.nextafter(float(least), inf)])
+        work = Case(layers, lower, upper, np.array([0]), rhs, Fraction(0)).examined(kernels, Effort(4, 2, True))
+        assert work.open[0] | work.stuck[0]
+
+
 # --- the search ---------------------------------------------------------------------------------------------------------------
 
 
