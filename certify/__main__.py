@@ -1,8 +1,6 @@
 """`python -m certify` is the command `certify`."""
 
-import sys
-
-from certify.cli.main import main
+from certify.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from certify import __version__
@@ -48,6 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"certify: {_explain(error)}", file=sys.stderr)
         return BAD_INPUT
+
+
+def run() -> None:
+    """The process: as `main`, and then at once the end, without taking gigabytes of tensors apart first."""
+    code = main()
+    with suppress(BrokenPipeError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _run(argv: Sequence[str]) -> int:

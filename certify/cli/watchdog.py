@@ -11,13 +11,13 @@ import sys
 import threading
 from collections.abc import Callable
 
-_RESERVE, _SHARE = 0.4, 0.02
-"""Seconds, and share of the limit, that are kept for saying so; of short limits at most a quarter is."""
+_RESERVE, _SHARE, _MOST = 0.4, 0.01, 2.0
+"""Seconds, and share of the limit up to so many seconds, that are kept for saying so; of short limits at most a quarter is."""
 
 
 def reserve(limit: float) -> float:
     """Seconds before the limit at which the watchdog speaks."""
-    return min(_RESERVE + _SHARE * min(limit, 10.0), limit / 4)
+    return min(_RESERVE + min(_SHARE * limit, _MOST), limit / 4)
 
 
 class Watchdog:

@@ -52,4 +52,4 @@ def test_a_verdict_that_comes_while_the_watchdog_speaks_is_not_printed() -> None
 
 def test_the_reserve_is_within_the_limit_and_never_long() -> None:
     for limit in (0.01, 0.5, 1, 10, 1000):
-        assert 0 < reserve(limit) <= min(limit / 4, 0.7)
+        assert 0 < reserve(limit) <= min(limit / 4, 2.4)
