@@ -153,7 +153,7 @@ def test_bounds_over_a_point_hold_its_real_output(chain: Reals, value: float) ->
     program = bind(chain.graph(), torch.float64)
     x = torch.full((1, *program.graph.input_shape), value, dtype=torch.float64)
     for method in ("ibp", "crown"):
-        lower, upper = compute_bounds(program, LpBall(x, 0.0), method, rounding=OUTWARD)
+        lower, upper = compute_bounds(program, LpBall(x, eps=0.0), method, rounding=OUTWARD)
         for low, real, high in zip(lower.ravel().tolist(), chain.at(x.numpy()), upper.ravel().tolist(), strict=True):
             assert Fraction(low) <= real <= Fraction(high)
 
@@ -170,9 +170,9 @@ def test_layers_merge_although_their_products_cancel() -> None:
 
 def test_batch_norm_that_takes_the_bias_of_its_layer_away_is_folded() -> None:
     chain = Reals(1)
-    chain.linear(np.float32([[0.3]]), np.float32([0.1]))
+    chain.linear(np.array([[0.3]], np.float32), np.array([0.1], np.float32))
     taken = (Fraction(float(np.float32(0.1))) - 1) * inverse_root(Fraction(0.7) + Fraction(1e-5))
-    chain.batch_norm(np.ones(1), -np.float32([float(taken)]), np.ones(1), np.array([0.7]))
+    chain.batch_norm(np.ones(1), -np.array([float(taken)], np.float32), np.ones(1), np.array([0.7]))
     ((_, bias),) = single_layer(chain.graph())
     assert abs(bias[0]) < 1e-7
     assert near(Fraction(bias[0]), chain.bias[0])
@@ -199,6 +199,6 @@ def test_what_is_one_or_zero_to_a_double_only_is_kept(op: str) -> None:
         chain.shift(np.array([tiny**2]))  # with the bias 1 + 2^-60
     chain.shift(-np.ones(1))
     program = bind(chain.graph(), torch.float64)
-    lower, upper = compute_bounds(program, LpBall(torch.zeros(1, 1, 1, dtype=torch.float64), 0.0), rounding=OUTWARD)
+    lower, upper = compute_bounds(program, LpBall(torch.zeros(1, 1, 1, dtype=torch.float64), eps=0.0), rounding=OUTWARD)
     assert Fraction(lower.item()) <= chain.bias[0] <= Fraction(upper.item())
     assert (lower < 0 if op == "scale" else upper > 0).all()
