@@ -194,7 +194,7 @@ class _Search:
         proved = margin(triangle.program, solution.multipliers)
         if proved <= 0:
             return False
-        self.margin = min(self.margin, proved)
+        self.margin = 0.0  # of no atom alone: the aggregated inequality has a scale of its own
         self.count = replace(self.count, closed=self.count.closed + 1)
         if self.problem.evidence.wanted:
             data = {"multiplier": solution.multipliers[None], "bound": np.array([proved])}

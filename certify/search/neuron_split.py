@@ -321,7 +321,7 @@ class _Run:
         leaves = close_leaves(piece.relaxed, self.problem.table, wanted, self.problem.deadline)
         done = torch.tensor([leaf.closed for leaf in leaves])
         thresholds = self.goals.threshold[domains.goal]
-        margin = torch.tensor([leaf.margin for leaf in leaves], dtype=torch.float64)
+        margin = torch.zeros(len(leaves), dtype=torch.float64)  # of no atom alone: the leaf's inequality has a scale of its own
         for reason in ("leaf", "infeasible"):
             these = done & torch.tensor([leaf.reason == reason for leaf in leaves])
             self._note(domains.select(these), (thresholds + margin)[these], reason)
