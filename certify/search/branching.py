@@ -47,6 +47,10 @@ class Cuts:
     point: Tensor
     useful: Tensor
 
+    def select(self, index: Tensor) -> Cuts:
+        """Those of some domains."""
+        return Cuts(self.point[index], self.useful[index])
+
 
 def cuts(relaxed: Relaxed, owner: Tensor, neurons: Neurons) -> Cuts:
     """The cut of every neuron on domains that are the relaxed sets `owner`; of several functions that read a neuron the last decides."""

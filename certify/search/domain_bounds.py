@@ -22,7 +22,8 @@ from certify.search.domains import Domains, Neurons
 class Base:
     """Intervals of the neurons, (bases, neurons), float64, outward, each on input set `region_of[base]` of the region.
 
-    `essential` are the neurons whose intervals matter most for the bounds of domains that are parts of it.
+    `essential` are the ends of intervals that matter most for the bounds of domains that are parts of it, (bases, 2 neurons): the lower
+    ends and then the upper ones.
     """
 
     region: Region
@@ -240,7 +241,7 @@ def prove(
 ) -> tuple[Tensor, Tensor, Cut]:
     """Lower bounds of the goals' rows on the domains in real arithmetic, (n,) float64; which domains are proved empty; on what."""
     piece = cut(network, base, goals, domains, target, OUTWARD)
-    bound, _ = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
+    bound, _ = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines, forth=False)
     return bound, _empty(network.neurons, piece)[piece.owner], piece
 
 

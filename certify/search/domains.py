@@ -178,10 +178,10 @@ def joined(parts: Sequence[Domains]) -> Domains:
 
 
 class Worklist:
-    """Open domains in slots of arrays that double; takes the worst first, or the best while memory is short."""
+    """Open domains in slots of arrays that double; takes the deepest first."""
 
-    def __init__(self, first: Domains, memory: int) -> None:
-        self._store, self._memory = first, memory
+    def __init__(self, first: Domains) -> None:
+        self._store = first
         self._used = torch.ones(len(first), dtype=torch.bool)
 
     def __len__(self) -> int:
@@ -193,11 +193,14 @@ class Worklist:
         return self._store.bytes
 
     def take(self, count: int) -> Domains:
-        """Removes so many domains: those of the least bounds, but of the greatest once half of the memory is used."""
+        """Removes so many domains, the deepest, and of these those of the least bounds.
+
+        All have to be closed, whatever the order: this one needs the least memory, and soon shows what closing a domain takes.
+        """
         index = self._used.nonzero().squeeze(1)
         if len(index) > count:
-            crowded = self._store.bytes * len(index) / max(len(self._used), 1) > self._memory / 2
-            index = index[self._store.bound[index].topk(count, largest=crowded).indices]
+            index = index[self._store.bound[index].argsort()]
+            index = index[(self._store.sign[index] != 0).sum(dim=1).argsort(descending=True, stable=True)[:count]]
         self._used[index] = False
         return self._store.select(index)
 

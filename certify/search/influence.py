@@ -39,6 +39,10 @@ class Losses:
     by_upper: Tensor
     size: Tensor
 
+    def select(self, index: Tensor) -> Losses:
+        """Those of some bounds."""
+        return Losses(*(value[index] for value in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class Account:
@@ -87,16 +91,21 @@ def _of_node(relaxed: Relaxed, owner: Tensor, tape: Tape, node: Node, rule: Elem
 
 @dataclass(frozen=True)
 class Influence:
-    """On the bound of each set, (sets, neurons): what splitting the neuron could gain, and what its interval is worth, width included."""
+    """On the bound of each set: what splitting a neuron could gain, (sets, neurons), and what the ends of the neurons' intervals are
+    worth, widths included: all lower ends and then all upper ends, (sets, 2 neurons)."""
 
     split: Tensor
-    interval: Tensor
+    ends: Tensor
 
     def essential(self, share: float) -> Tensor:
-        """The neurons whose intervals make up so much of all that the intervals are worth, (sets, neurons)."""
-        value, order = self.interval.sort(dim=1, descending=True)
+        """The ends that make up so much of all that the ends are worth, (sets, 2 neurons).
+
+        All of them where none is worth anything: the bound is a constant, and what can still be shown is that the set is empty.
+        """
+        value, order = self.ends.sort(dim=1, descending=True)
         before = value.cumsum(dim=1) - value
-        kept = (before < share * value.sum(dim=1, keepdim=True)) & (value > 0)
+        total = value.sum(dim=1, keepdim=True)
+        kept = (before < share * total) & (value > 0) | (total == 0)
         return torch.zeros_like(kept).scatter(1, order, kept)
 
 
@@ -112,4 +121,4 @@ def carried_back(own: Losses, accounts: Sequence[Account], width: Tensor) -> Inf
         total.index_add_(0, account.of_set, weight * (some.at_minimiser + some.at_split))
         by_lower.index_add_(0, account.of_set, weight * some.by_lower)
         by_upper.index_add_(0, account.of_set, weight * some.by_upper)
-    return Influence(total, (by_lower + by_upper) * width)
+    return Influence(total, torch.cat([by_lower * width, by_upper * width], dim=1))

@@ -57,7 +57,7 @@ def relax_root(problem: Problem, clauses: NDArray[np.intp]) -> Root | None:
     own = torch.from_numpy(of_clause.reshape(-1))
     ends = (neurons.flat({name: relaxed.intervals[name][end] for name in neurons.nodes})[own] for end in (0, 1))
     lower, upper = ends
-    base = Base(region, own, lower, upper, torch.ones_like(lower, dtype=torch.bool))
+    base = Base(region, own, lower, upper, torch.ones(len(lower), 2 * lower.shape[1], dtype=torch.bool))
     wanted = np.zeros(len(spec.clauses), dtype=bool)
     wanted[clauses] = True
     atoms = table.of_clauses(wanted)

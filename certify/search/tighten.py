@@ -24,6 +24,8 @@ from certify.search.influence import Account, losses
 
 _ROW_ELEMENTS = 1 << 23
 """Node values of all rows that are bounded at once."""
+_WORTH = 0.002
+"""Of a neuron's interval, what a better end has to cut off to be worth a proof."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,18 @@ def tighten(
     """The sets with intervals that hold wherever the conditions do, never wider; which sets are proved to hold no such point;
     and what the bounds of the neurons lose, in the last round.
 
-    Only neurons in `wanted`, (sets, neurons), are bounded anew; default: all that are not settled.
+    Only the ends in `wanted`, (sets, 2 neurons), lower ones first, are bounded anew; default: all of neurons that are not settled.
     """
     base, empty = sets.base, torch.zeros(len(sets.base), dtype=torch.bool)
     accounts: list[Account] = []
     for _ in range(rounds):
         accounts = []
-        before = _unsettled(network, base, target)
+        before = _unsettled(network, base, target) if rounds > 1 else 0
         for name in network.neurons.nodes:
             if network.budget.spent or bool(empty.all()):
                 return base, empty, accounts
             base, empty = _tighten_node(network, replace(sets, base=base), target, name, schedule, empty, wanted, accounts)
-        if _unsettled(network, base, target) > 0.98 * before:
+        if rounds > 1 and _unsettled(network, base, target) > 0.98 * before:
             break
     return base, empty, accounts
 
@@ -84,47 +86,53 @@ def _tighten_node(
     mask = worth_tightening(relaxed, node)
     if mask is None:
         return base, empty
-    mask = mask.flatten(1) & ~empty[:, None]
+    ends = (mask.flatten(1) & ~empty[:, None])[:, None].repeat(1, 2, 1)
     if wanted is not None:
-        mask &= wanted[:, first : first + mask.shape[1]]
-    owner, index = mask.nonzero(as_tuple=True)
+        ends &= wanted.unflatten(1, (2, -1))[:, :, first : first + ends.shape[2]]
+    owner, side, index = ends.nonzero(as_tuple=True)
     if not len(owner):
         return base, empty
     lower, upper, empty = base.lower.clone(), base.upper.clone(), empty.clone()
     values = sum(torch.Size(n.shape).numel() for n in relaxed.order)
-    for own, position in zip(*(t.split(max(1, _ROW_ELEMENTS // (2 * values))) for t in (owner, index)), strict=True):
+    for own, below, position in zip(*(t.split(max(1, _ROW_ELEMENTS // values)) for t in (owner, side == 0, index)), strict=True):
         if network.budget.spent:
             break
-        goals, domains = _neuron_goals(sets, own, position, node, base, first)
+        goals, domains = _neuron_goals(sets, own, below, position, node, base, first)
         piece = cut(network, base, goals, domains, target, NEAREST)
         domains, lines = improve(goals, domains, piece, schedule, None)
         if network.budget.spent:
             break
-        bound, hollow, _ = prove(network, base, goals, domains, target, lines)
         _, tape = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
         if tape is not None:
-            below = torch.arange(2 * len(own)) < len(own)
             found = losses(piece.relaxed, piece.owner, tape, network.neurons)
-            accounts.append(Account(own.repeat(2), first + position.repeat(2), below, found))
-        low, high = bound[: len(own)], -bound[len(own) :]
+            accounts.append(Account(own, first + position, below, found))
         where = own, first + position
-        lower[where], upper[where] = torch.maximum(lower[where], low), torch.minimum(upper[where], high)
-        empty[own[hollow[: len(own)]]] = True
+        known = torch.where(below, lower[where], -upper[where])
+        better = (domains.bound > known + _WORTH * (upper[where] - lower[where])).nonzero().squeeze(1)
+        if not len(better):
+            continue
+        some = {key: line[better] for key, line in lines.items()}
+        bound, hollow, _ = prove(network, base, goals, domains.select(better), target, some)
+        known[better] = torch.maximum(known[better], bound)
+        lower[own[below], first + position[below]] = known[below]
+        upper[own[~below], first + position[~below]] = -known[~below]
+        empty[own[better[hollow]]] = True
         empty |= (lower > upper).any(dim=1)
     crossed = lower > upper  # of empty sets only, which nobody looks at again: intervals must stay intervals
     lower, upper = torch.where(crossed, base.lower, lower), torch.where(crossed, base.upper, upper)
     return replace(base, lower=lower, upper=upper), empty
 
 
-def _neuron_goals(sets: Sets, own: Tensor, position: Tensor, node: Node, base: Base, first: int) -> tuple[Goals, Domains]:
-    """Rows e_i and then -e_i, one domain each with the splits of its set; no threshold is good enough."""
-    owner = own.repeat(2)
-    sign = torch.ones(len(own), dtype=torch.float64)
-    rows = {node.name: UnitRows(position.repeat(2), torch.cat([sign, -sign]), node.shape)}
-    width = (base.upper - base.lower)[own, first + position].repeat(2)
+def _neuron_goals(
+    sets: Sets, owner: Tensor, below: Tensor, position: Tensor, node: Node, base: Base, first: int
+) -> tuple[Goals, Domains]:
+    """A row e_i for each lower end and -e_i for each upper one, one domain each with the splits of its set; thresholds are zero, so that
+    bounds are of the neurons."""
+    rows = {node.name: UnitRows(position, torch.where(below, 1.0, -1.0).double(), node.shape)}
+    width = (base.upper - base.lower)[owner, first + position]
     assumed = sets.assumed[owner]
     unit = width[:, None] / sets.conditions.spread[assumed].clamp(min=1e-12)
-    nothing = torch.full((len(owner),), torch.inf, dtype=torch.float64)
+    nothing = torch.zeros(len(owner), dtype=torch.float64)
     goals = Goals(rows, nothing, torch.zeros(len(owner), dtype=torch.bool), sets.conditions, assumed, unit)
     split = sets.splits.select(owner)
     widths = _widths(base, split, owner)

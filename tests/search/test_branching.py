@@ -13,7 +13,7 @@ from certify.bounds.rounding import NEAREST
 from certify.operators.rows import DenseRows
 from certify.search.branching import Candidates, choose, cuts, propose, splittable_nodes
 from certify.search.domains import Neurons
-from certify.search.influence import Account, Losses, carried_back, losses
+from certify.search.influence import Account, Influence, Losses, carried_back, losses
 from certify.sets import Box
 from tests.networks import mlp, program, seeds
 
@@ -105,9 +105,16 @@ def test_losses_are_carried_back_through_the_bounds_of_other_neurons() -> None:
     second = Account(torch.tensor([0]), torch.tensor([2]), torch.tensor([False]), losing([0.0, 7.0, 0.0], [0, 0.1, 0], [0, 0, 0]))
     found = carried_back(own, [first, second], torch.ones(1, 3))
     assert found.split.tolist()[0] == pytest.approx([0.3 * 5.0, 3.0 * 7.0, 1.0])
-    assert found.interval.tolist()[0] == pytest.approx([0.3 * 0.5, 0.3, 5.0])
-    assert found.essential(0.9).tolist() == [[False, False, True]]
-    assert found.essential(1.0).tolist() == [[True, True, True]]
+    assert found.ends.tolist()[0] == pytest.approx([0.3 * 0.5, 0.3, 2.0, 0.0, 0.0, 3.0])
+    assert found.essential(0.9).tolist() == [[False, False, True, False, False, True]]
+    assert found.essential(1.0).tolist() == [[True, True, True, False, False, True]]
+
+
+def test_every_end_is_essential_where_the_bound_is_a_constant() -> None:
+    assert Influence(torch.zeros(2, 1), torch.tensor([[0.0, 0.0], [0.0, 1.0]])).essential(0.9).tolist() == [
+        [True, True],
+        [False, True],
+    ]
 
 
 def test_the_pair_of_children_that_improves_most_is_chosen() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_neurons_are_numbered_node_by_node() -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds(), rounds=st.lists(st.tuples(st.integers(0, 9), st.integers(1, 7)), max_size=8))
 def test_the_worklist_returns_each_domain_once_as_it_was(seed: int, rounds: list[tuple[int, int]]) -> None:
-    work, expected, taken = Worklist(_grown(seed, 3, 1), 1 << 30), {0, 1, 2}, []
+    work, expected, taken = Worklist(_grown(seed, 3, 1)), {0, 1, 2}, []
     taken.append(work.take(6))
     for number, (put, take) in enumerate(rounds):
         marks = 100 * (number + 1) + torch.arange(put)
@@ -83,16 +83,20 @@ def test_the_worklist_returns_each_domain_once_as_it_was(seed: int, rounds: list
     assert set(everything.goal.tolist()) == expected
 
 
-def test_the_worst_bounds_are_taken_first_and_the_best_when_memory_is_short() -> None:
-    domains = _grown(0, 6, 0)
+def test_the_deepest_domains_are_taken_first_and_of_these_the_worst_bounds() -> None:
+    domains = joined([_grown(0, 3, 0), _grown(1, 3, 2).select(torch.arange(3))])
     bounds = torch.tensor([3.0, -1.0, 2.0, -5.0, 0.0, 1.0])
-    marked = Domains(*(bounds if f.name == "bound" else getattr(domains, f.name) for f in fields(Domains)))
-    assert sorted(Worklist(marked, 1 << 30).take(2).bound.tolist()) == [-5.0, -1.0]
-    assert sorted(Worklist(marked, 8).take(2).bound.tolist()) == [2.0, 3.0]
+    sign = domains.sign.clone()
+    sign[3:] = torch.tensor([[1, 0], [1, -1], [-1, -1]], dtype=sign.dtype)
+    work = Worklist(replace(domains, bound=bounds, sign=sign))
+    assert work.take(1).bound.tolist() == [0.0]
+    assert work.take(1).bound.tolist() == [1.0]
+    assert work.take(2).bound.tolist() == [-5.0, -1.0]
+    assert sorted(work.take(9).bound.tolist()) == [2.0, 3.0]
 
 
 def test_storage_that_was_given_back_is_used_again() -> None:
-    work = Worklist(_grown(1, 4, 0), 1 << 30)
+    work = Worklist(_grown(1, 4, 0))
     size = work.bytes
     for _ in range(20):
         work.put(work.take(3))

@@ -23,6 +23,7 @@ from certify.search.evidence import Keep
 from certify.search.lp_split import split_by_lp
 from certify.search.neuron_root import relax_root
 from certify.search.neuron_split import split_neurons, splittable
+from certify.search.neuron_step import Step
 from certify.search.problem import tabulate
 from certify.search.stage import Problem, Progress
 from certify.search.tighten import Sets, tighten
@@ -139,6 +140,37 @@ def test_verdicts_do_not_depend_on_the_number_of_domains_bounded_at_once(first: 
         assert _search(_problem(model, boxed(lower, upper, [[(row, least + 0.01)]]))).open.any()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_verdicts_do_not_depend_on_the_number_of_threads(threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for seed in range(4):
+            model = small_network(seed, SIZES)
+            lower, upper = _box(seed, 3)
+            row = np.array([1.0, -1.0, 0.0])
+            least = violation(model.graph, lower[0], upper[0], row[None], np.zeros(1))
+            assert not _search(_problem(model, boxed(lower, upper, [[(row, least - 0.01)]]))).open.any()
+            assert _search(_problem(model, boxed(lower, upper, [[(row, least + 0.01)]]))).open.any()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_one_thread_ends_the_search_and_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(step: Step, domains: Domains) -> Domains:
+        raise FloatingPointError("no such luck")
+
+    monkeypatch.setattr(Step, "run", fails)
+    model, before = small_network(1, (40, 60, 60, 4)), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(FloatingPointError, match="no such luck"):
+            _search(_problem(model, boxed(*_box(1, 40, 0.5), [[(np.array([1.0, -1.0, 0.0, 0.0]), 0.0)]])))
+    finally:
+        torch.set_num_threads(before)
+
+
 def _needle(width: float) -> tuple[Model, Specification]:
     """y = 1 - 2 max(0, 1 - |x - h|_1 / width): below 0 only close to h."""
     builder = GraphBuilder()
@@ -160,7 +192,7 @@ def test_a_hidden_counterexample_is_not_proved_away(width: float) -> None:
 
 def test_intervals_that_nobody_uses_are_forgotten_without_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neuron_split, "_FEW_BASES", 1)
-    monkeypatch.setattr(pace, "PATIENCE", 0.0)
+    monkeypatch.setattr(pace, "CURIOSITY", 1.0)
     for seed in range(4):
         model = small_network(seed, SIZES)
         lower, upper = _box(seed, 3)
