@@ -171,8 +171,10 @@ class _Free:
             self.upper.ascend(part, z.flatten()[self.upper.where], iteration, schedule)
 
 
-def _free_nodes(relaxed: Relaxed, owner: Tensor, initial: Parameters | None = None) -> dict[str, _Free]:
-    free, initial = {}, initial or {}
+def _free_nodes(
+    relaxed: Relaxed, owner: Tensor, initial: Parameters | None = None, also: Mapping[str, Tensor] | None = None
+) -> dict[str, _Free]:
+    free, initial, also = {}, initial or {}, also or {}
     for node in relaxed.order:
         rule = OPS.get(node.op)
         if node.name not in relaxed.steps or not isinstance(rule, Elementwise) or not (rule.lower_family or rule.upper_family):
@@ -180,6 +182,8 @@ def _free_nodes(relaxed: Relaxed, owner: Tensor, initial: Parameters | None = No
         params = relaxed.program.params(node)
         l, u = relaxed.intervals[node.inputs[0]]
         loose = (~rule.linear(l, u, node, params)).flatten(1)
+        if rule.lower_everywhere and node.name in also:
+            loose = loose | also[node.name]
         if not bool(loose.any()):
             continue
         row, neuron = loose[owner].nonzero(as_tuple=True)
@@ -249,32 +253,35 @@ def optimise(
     *,
     inequalities: Sequence[Inequality] = (),
     initial: Parameters | None = None,
+    free: Mapping[str, Tensor] | None = None,
     goal: Tensor | None = None,
 ) -> Optimum:
     """Lower bounds of the rows on those points of their sets where the inequalities hold, their multipliers optimised with the lines.
 
     Starts from `initial` lines (default: CROWN's) and the multipliers as they are; stops early once every row has passed its `goal`.
+    Neurons in `free`, (elements,) by node, keep parameters when they are settled, where their lower lines hold everywhere: the relaxed set
+    knows nothing of what settled them, and on the wrong side of it the exact function may be lower than the line that was used before.
     """
-    free = _free_nodes(relaxed, owner, initial)
+    nodes = _free_nodes(relaxed, owner, initial, free)
     best = torch.full(owner.shape, -torch.inf, dtype=relaxed.program.dtype, device=owner.device)
     for iteration in range(schedule.iterations + 1):
-        pass_ = _back(relaxed, free, start, owner, inequalities)
+        pass_ = _back(relaxed, nodes, start, owner, inequalities)
         improved = pass_.value > best
         best = torch.where(improved | pass_.value.isnan(), pass_.value, best)
-        for side in (side for node in free.values() for _, side in node.sides):
+        for side in (side for node in nodes.values() for _, side in node.sides):
             side.keep(improved)
         for inequality in inequalities:
             inequality.keep(improved)
         last = iteration == schedule.iterations or relaxed.budget.spent or (goal is not None and bool((best > goal).all()))
-        if last or pass_.rows is None or not (free or inequalities):
+        if last or pass_.rows is None or not (nodes or inequalities):
             break
         tape = _forth(relaxed, pass_, owner)
-        for name, node in free.items():
+        for name, node in nodes.items():
             if name in tape.arrived:
                 node.ascend(tape.arrived[name], tape.values[node.node.inputs[0]], iteration, schedule)
         for inequality in inequalities:
             inequality.ascend(tape.values, iteration, schedule)
-    parameters = {(name, which): side.parameters() for name, node in free.items() for which, side in node.sides}
+    parameters = {(name, which): side.parameters() for name, node in nodes.items() for which, side in node.sides}
     return Optimum(best, parameters)
 
 
@@ -286,10 +293,11 @@ def minimum(
     *,
     inequalities: Sequence[Inequality] = (),
     initial: Parameters | None = None,
+    free: Mapping[str, Tensor] | None = None,
     forth: bool = True,
 ) -> tuple[Tensor, Tape | None]:
     """The bound that given lines and multipliers have, and the tape of that pass (None where the input does not matter)."""
-    pass_ = _back(relaxed, _free_nodes(relaxed, owner, initial), start, owner, inequalities)
+    pass_ = _back(relaxed, _free_nodes(relaxed, owner, initial, free), start, owner, inequalities)
     return pass_.value, None if pass_.rows is None or not forth else _forth(relaxed, pass_, owner)
 
 

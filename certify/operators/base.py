@@ -58,6 +58,8 @@ class Elementwise:
     upper_family: Callable[[Tensor, Tensor, Tensor, Node, Params], Line] | None = None
     lower_start: Callable[[Tensor, Tensor, Node, Params], Tensor] | None = None
     upper_start: Callable[[Tensor, Tensor, Node, Params], Tensor] | None = None
+    lower_everywhere: bool = False
+    """The lines of `lower_family` lie below f on all of the real line, for every t in [0, 1], whatever l and u."""
     domain: Callable[[Tensor, Tensor, Node, Params], Tensor] | None = None
     """`(l, u, ...) -> bool mask` of the intervals on which f is defined and finite; None: everywhere. Outside it the engine refuses."""
     kinks: tuple[float, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from certify.bounds.rounding import OUTWARD, Rounding
 from certify.model import Model
 from certify.operators.rows import DenseRows, Rows, UnitRows
 from certify.search.domains import Domains, Neurons
+
+_NOTHING: Mapping[str, Tensor] = {}
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,14 @@ class Layout:
 
     columns: Mapping[tuple[str, str], Tensor]
     sizes: Mapping[tuple[str, str], int]
+
+    @cached_property
+    def free(self) -> Mapping[str, Tensor]:
+        """By node, which neurons have parameters, (elements,): see `alpha.optimise`."""
+        return {
+            node: torch.zeros(self.sizes[node, side], dtype=torch.bool).index_fill_(0, columns, True)
+            for (node, side), columns in self.columns.items()
+        }
 
     @classmethod
     def of(cls, parameters: Parameters, loose: Mapping[str, Tensor]) -> Layout:
@@ -223,12 +234,24 @@ def _conditions(relaxed: Relaxed, goals: Goals, domains: Domains) -> list[Assume
 
 
 def improve(
-    goals: Goals, domains: Domains, piece: Cut, schedule: Schedule, initial: Parameters | None
+    goals: Goals,
+    domains: Domains,
+    piece: Cut,
+    schedule: Schedule,
+    initial: Parameters | None,
+    free: Mapping[str, Tensor] = _NOTHING,
 ) -> tuple[Domains, Parameters]:
     """The domains with better multipliers and the bounds that these give in float32, less the threshold; and better lines."""
     threshold = goals.threshold[domains.goal].to(torch.float32)
     best = optimise(
-        piece.relaxed, piece.start, piece.owner, schedule, inequalities=piece.inequalities, initial=initial, goal=threshold
+        piece.relaxed,
+        piece.start,
+        piece.owner,
+        schedule,
+        inequalities=piece.inequalities,
+        initial=initial,
+        free=free,
+        goal=threshold,
     )
     tables = {name: getattr(domains, name).clone() for name in ("multiplier", "weight")}
     for inequality in piece.inequalities:
@@ -237,21 +260,29 @@ def improve(
 
 
 def prove(
-    network: Network, base: Base, goals: Goals, domains: Domains, target: str, lines: Parameters
+    network: Network,
+    base: Base,
+    goals: Goals,
+    domains: Domains,
+    target: str,
+    lines: Parameters,
+    free: Mapping[str, Tensor] = _NOTHING,
 ) -> tuple[Tensor, Tensor, Cut]:
     """Lower bounds of the goals' rows on the domains in real arithmetic, (n,) float64; which domains are proved empty; on what."""
     piece = cut(network, base, goals, domains, target, OUTWARD)
-    bound, _ = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines, forth=False)
-    return bound, _empty(network.neurons, piece)[piece.owner], piece
+    bound, _ = minimum(
+        piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines, free=free, forth=False
+    )
+    return bound, excluded(network.neurons, piece.relaxed, piece.ends)[piece.owner], piece
 
 
-def _empty(neurons: Neurons, piece: Cut) -> Tensor:
-    """Sets on which two rigorous bounds of a neuron exclude each other."""
-    lower, upper = piece.ends
+def excluded(neurons: Neurons, relaxed: Relaxed, ends: tuple[Tensor, Tensor]) -> Tensor:
+    """Sets that hold no point: `ends` of a neuron and what follows from the ends of those before it exclude each other."""
+    lower, upper = ends
     empty = torch.zeros(len(lower), dtype=torch.bool)
     for name, _, first, last in neurons.spans:
-        if name in piece.relaxed.intervals:
-            l, u = (end.flatten(1) for end in piece.relaxed.intervals[name])
+        if name in relaxed.intervals:
+            l, u = (end.flatten(1) for end in relaxed.intervals[name])
             own = lower[:, first:last], upper[:, first:last]
             empty |= ((own[0] > u) | (own[1] < l) | (own[0] > own[1])).any(dim=1)
     return empty

@@ -82,7 +82,7 @@ class Step:
         self.findings.count(visited=len(domains))
         domains = replace(domains, unit=torch.maximum(domains.unit, self._bridging(domains)))
         piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
-        better, lines = improve(self.goals, domains, piece, _STEP, self.layout.unpack(domains.slopes))
+        better, lines = improve(self.goals, domains, piece, _STEP, self.layout.unpack(domains.slopes), self.layout.free)
         return self._close(replace(better, slopes=self.layout.pack(lines, len(domains)))), better.bound
 
     def _bridging(self, domains: Domains) -> Tensor:
@@ -121,7 +121,9 @@ class Step:
         """The domains, told which neuron to split: that of the greatest influence. Their bases are those from `first` on."""
         piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
         lines = self.layout.unpack(domains.slopes)
-        _, tape = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
+        _, tape = minimum(
+            piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines, free=self.layout.free
+        )
         if tape is None:
             return domains
         found = losses(piece.relaxed, piece.owner, tape, self.network.neurons)
@@ -141,7 +143,9 @@ class Step:
         if not len(index):
             return domains
         near = domains.select(index)
-        bound, empty, _ = prove(self.network, self.base, self.goals, near, self.target, self.layout.unpack(near.slopes))
+        bound, empty, _ = prove(
+            self.network, self.base, self.goals, near, self.target, self.layout.unpack(near.slopes), self.layout.free
+        )
         done = self.goals.reached(near.goal, bound)
         self.findings.close(near.select(done), bound[done], "bound")
         hollow = empty & ~done
@@ -157,7 +161,9 @@ class Step:
         """The children of the domains; leaves are decided on the spot."""
         piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
         lines = self.layout.unpack(domains.slopes)
-        _, tape = minimum(piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines)
+        _, tape = minimum(
+            piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines, free=self.layout.free
+        )
         if tape is None:
             return self._leaves(domains)
         self.findings.look_at(tape.values[self.problem.model.graph.input], domains)
@@ -195,6 +201,7 @@ class Step:
                 piece.owner,
                 inequalities=piece.inequalities,
                 initial=self.layout.unpack(children.slopes),
+                free=self.layout.free,
                 forth=False,
             )
             value = value - self.goals.threshold[children.goal].float()

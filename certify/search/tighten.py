@@ -15,10 +15,10 @@ from torch import Tensor
 
 from certify.bounds.alpha import Schedule, minimum
 from certify.bounds.relaxed import worth_tightening
-from certify.bounds.rounding import NEAREST
+from certify.bounds.rounding import NEAREST, OUTWARD
 from certify.graph import Node
 from certify.operators.rows import UnitRows
-from certify.search.domain_bounds import Base, Conditions, Goals, Network, cut, improve, prove
+from certify.search.domain_bounds import Base, Conditions, Goals, Network, cut, excluded, improve, prove
 from certify.search.domains import Domains
 from certify.search.influence import Account, losses
 
@@ -58,6 +58,8 @@ def tighten(
             if network.budget.spent or bool(empty.all()):
                 return base, empty, accounts
             base, empty = _tighten_node(network, replace(sets, base=base), target, name, schedule, empty, wanted, accounts)
+        ends = base.lower, base.upper
+        empty = empty | excluded(network.neurons, network.relaxed(base, torch.arange(len(base)), ends, target, OUTWARD), ends)
         if rounds > 1 and _unsettled(network, base, target) > 0.98 * before:
             break
     return base, empty, accounts

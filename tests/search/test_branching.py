@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from certify.bounds.alpha import minimum
+from certify.bounds.alpha import Schedule, minimum, optimise
 from certify.bounds.compute import relax
 from certify.bounds.relaxed import Relaxed, relax_network
 from certify.bounds.rounding import NEAREST
@@ -72,6 +72,34 @@ def test_the_losses_at_the_minimiser_are_the_whole_gap_to_the_network(seed: int)
     for loss in (found.at_minimiser, found.at_split, found.by_lower, found.by_upper):
         assert bool((loss >= 0).all())
         assert bool((loss[settled] == 0).all())
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=seeds())
+def test_the_bounds_of_children_start_no_lower_than_their_parents(seed: int) -> None:
+    """As long as lower lines stay what they were where the split settles a neuron: the exact function is lower on the wrong side."""
+    relaxed, neurons = _relaxed(seed, "relu")
+    owner, target = torch.arange(relaxed.batch), relaxed.program.graph.output
+    goal = {target: DenseRows(torch.tensor([[1.0, -1.0]], dtype=torch.float64).repeat(relaxed.batch, 1)[:, None])}
+    lines = optimise(relaxed, goal, owner, Schedule(3)).parameters
+    value, tape = minimum(relaxed, goal, owner, initial=lines)
+    assert tape is not None
+    found = cuts(relaxed, owner, neurons)
+    for neuron in found.useful.any(dim=0).nonzero().squeeze(1).tolist():
+        name, element = neurons.locate(neuron)
+        reader = next(node for node in relaxed.order if name in node.inputs)
+        own = found.useful[:, neuron] & (tape.arrived[reader.name].flatten(1)[:, element] > 0)
+        for side in (0, 1):
+            ends = {n: tuple(end.clone() for end in relaxed.intervals[n]) for n in neurons.nodes}
+            ends[name][side].flatten(1)[own, element] = found.point[own, neuron]
+            child = relax_network(relaxed.program, relaxed.region, target, None, NEAREST, relaxed.budget, ends)
+            if not all(torch.equal(child.intervals[n][k], ends[n][k]) for n in neurons.nodes for k in (0, 1)):
+                continue  # other neurons have become settled as well, for which the parent may have used the upper line
+            free = {reader.name: found.useful[:, neurons.place(name)].any(dim=0)}
+            settled = (child.intervals[name][0] >= 0).flatten(1) & ~found.useful[:, neurons.place(name)]
+            start = {k: torch.where(settled, 1.0, t) if k[0] == reader.name else t for k, t in lines.items()}
+            got, _ = minimum(child, goal, owner, initial=start, free=free)
+            assert bool((got >= value - 1e-9)[own].all())
 
 
 @settings(max_examples=20, deadline=None)

@@ -53,9 +53,9 @@ def _relu_lines(l: Tensor, u: Tensor, node: Node, params: Params) -> Lines:
 
 
 def _relu_family(t: Tensor, l: Tensor, u: Tensor, node: Node, params: Params) -> Line:
-    crosses = (l < 0) & (u > 0)
+    """t x <= max(x, 0) for every x, as 0 <= t <= 1."""
     zero = torch.zeros_like(t)
-    return Line(torch.where(crosses, t, (l >= 0).to(t.dtype)), zero, crosses.to(t.dtype).expand_as(t), zero)
+    return Line(t, zero, torch.ones_like(t), zero)
 
 
 RELU = Elementwise(
@@ -65,6 +65,7 @@ RELU = Elementwise(
     linear=lambda l, u, node, params: (l >= 0) | (u <= 0),
     lower_family=_relu_family,
     lower_start=lambda l, u, node, params: (u > -l).to(l.dtype),
+    lower_everywhere=True,
     kinks=(0.0,),
     breaks=lambda node: (0.0,),
 )

@@ -48,6 +48,19 @@ def test_every_member_is_sound(case, dtype, side, boxes) -> None:
                 assert sign * (case.exact(x, dtype) - slope * mpf(x) - intercept) >= 0, (l[i], u[i], t[i], x)
 
 
+def test_lower_lines_that_are_said_to_hold_everywhere_do(case, dtype, boxes) -> None:
+    if not case.row.lower_everywhere:
+        return
+    l, u = boxes(case, dtype, count=40)
+    for t in (0.0, 0.3, 1.0):
+        line = members(case, "lower", torch.full_like(l, t), l, u)
+        assert line is not None
+        for i in range(len(l)):
+            for x in (-1e3, -2.0, -1e-30, 0.0, 1e-30, 0.7, 1e3):
+                value = case.exact(x, dtype)
+                assert value >= mpf(line.slope[i].item()) * mpf(x) + mpf(line.intercept[i].item()), (l[i], u[i], t, x)
+
+
 def test_derivatives_match_finite_differences(case, side, boxes) -> None:
     l, u = crossing_boxes(case, torch.float64, boxes)
     keep = (u - l > 1e-2) & (u - l < 50)
