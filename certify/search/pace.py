@@ -18,7 +18,7 @@ CURIOSITY = 0.1
 """Of the time, what finding intervals gets in any case, so that their worth stays known."""
 _LAST = 512
 _TRIALS = 5  # intervals that are found before their worth is judged
-_AT_LEAST = 10_000  # visits: a search that takes fewer is soon over either way
+_AT_LEAST = 1000  # visits: a search that takes fewer is soon over either way
 
 
 @dataclass
