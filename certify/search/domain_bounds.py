@@ -18,8 +18,6 @@ from certify.model import Model
 from certify.operators.rows import DenseRows, Rows, UnitRows
 from certify.search.domains import Domains, Neurons
 
-_NOTHING: Mapping[str, Tensor] = {}
-
 
 @dataclass(frozen=True)
 class Base:
@@ -69,7 +67,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Goals:
-    """Rows over nodes that are to exceed their thresholds (or reach them, where `strict`): (goals,).
+    """Rows over nodes that are to exceed their thresholds (or reach them, where `strict`): (goals,). Beyond `enough` nothing more is asked.
 
     Of the points of an input set those matter only that satisfy some conditions: numbers of these, (goals, most), -1 where there are
     fewer, and a natural step for the multiplier of each.
@@ -77,6 +75,7 @@ class Goals:
 
     rows: Mapping[str, Rows]
     threshold: Tensor
+    enough: Tensor
     strict: Tensor
     conditions: Conditions
     assumed: Tensor
@@ -239,10 +238,10 @@ def improve(
     piece: Cut,
     schedule: Schedule,
     initial: Parameters | None,
-    free: Mapping[str, Tensor] = _NOTHING,
+    free: Mapping[str, Tensor] | None = None,
 ) -> tuple[Domains, Parameters]:
     """The domains with better multipliers and the bounds that these give in float32, less the threshold; and better lines."""
-    threshold = goals.threshold[domains.goal].to(torch.float32)
+    threshold, enough = (limit[domains.goal].to(torch.float32) for limit in (goals.threshold, goals.enough))
     best = optimise(
         piece.relaxed,
         piece.start,
@@ -251,7 +250,7 @@ def improve(
         inequalities=piece.inequalities,
         initial=initial,
         free=free,
-        goal=threshold,
+        goal=enough,
     )
     tables = {name: getattr(domains, name).clone() for name in ("multiplier", "weight")}
     for inequality in piece.inequalities:
@@ -266,7 +265,7 @@ def prove(
     domains: Domains,
     target: str,
     lines: Parameters,
-    free: Mapping[str, Tensor] = _NOTHING,
+    free: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor, Cut]:
     """Lower bounds of the goals' rows on the domains in real arithmetic, (n,) float64; which domains are proved empty; on what."""
     piece = cut(network, base, goals, domains, target, OUTWARD)

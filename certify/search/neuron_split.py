@@ -16,6 +16,8 @@ from threading import Condition
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from certify.bounds.alpha import Schedule
 from certify.bounds.budget import Budget
@@ -49,11 +51,11 @@ def split_neurons(problem: Problem, progress: Progress) -> Progress:
 
     Ends at the deadline with whatever is decided by then.
     """
-    started = time.monotonic()
     clauses = np.flatnonzero(progress.open)
     root = relax_root(problem, clauses)
     if root is None:
         return progress.noted("neuron splitting: no time was left for the bounds of the neurons")
+    started = time.monotonic()
     findings = Findings(problem, root)
     base = _narrowed(problem, root, findings)
     note = f"narrowed in {time.monotonic() - started:.2f} s, {int(findings.excluded.sum())} excluded by it"
@@ -61,9 +63,8 @@ def split_neurons(problem: Problem, progress: Progress) -> Progress:
     search = _Search(task, base, domains, findings)
     search.run()
     goal, bound = search.work.bounds()
-    alive = np.zeros(len(root.clauses), dtype=bool)
-    alive[root.clause[goal].numpy()] = True
-    done = findings.excluded | (~alive & ~findings.stuck)
+    begun, alive = (_has(root, goals) for goals in (domains.goal, goal))
+    done = findings.excluded | (begun & ~alive & ~findings.stuck)
     least = f", least margin {float(bound.min()):.4g}" if len(bound) else ""
     line = (
         f"neuron splitting on {count(len(root.clauses))}: {int(done.sum())} excluded, {note}; {findings.visited} domains bounded, "
@@ -74,6 +75,13 @@ def split_neurons(problem: Problem, progress: Progress) -> Progress:
     open_[clauses[done]] = False
     margin[clauses[done]] = np.maximum(margin[clauses[done]], findings.margin[done])
     return replace(progress, open=open_, margin=margin, witness=findings.witness, log=(*progress.log, line))
+
+
+def _has(root: Root, goals: Tensor) -> NDArray[np.bool_]:
+    """Which clauses some goals belong to, (clauses,)."""
+    found = np.zeros(len(root.clauses), dtype=bool)
+    found[root.clause[goals].numpy()] = True
+    return found
 
 
 def _narrowed(problem: Problem, root: Root, findings: Findings) -> Base:
@@ -99,14 +107,15 @@ def _start(problem: Problem, root: Root, base: Base, findings: Findings) -> tupl
     if root.conditions.inputs is not None:
         rows[problem.model.graph.input] = DenseRows(root.conditions.inputs)
     strict = torch.from_numpy(problem.table.strict[root.atoms])
-    goals = Goals(rows, root.conditions.rhs, strict, root.conditions, assumed, unit)
+    goals = Goals(rows, root.conditions.rhs, root.conditions.rhs, strict, root.conditions, assumed, unit)
     domains = Domains.roots(root.clause, (0.01 * unit * (assumed >= 0)).float(), torch.zeros(len(root.atoms), 0))
     domains = domains.select(torch.from_numpy(~findings.excluded)[root.clause].nonzero().squeeze(1))
     if not len(domains):
         return Task(problem, root, goals, Layout({}, {})), domains
     piece = cut(root.network, base, goals, domains, target, NEAREST)
-    domains, lines = improve(goals, domains, piece, _ROOT, None)
-    layout = Layout.of(lines, _loose(piece))
+    loose = _loose(piece)
+    domains, lines = improve(goals, domains, piece, _ROOT, None, loose)
+    layout = Layout.of(lines, loose)
     domains = replace(domains, slopes=layout.pack(lines, len(domains)))
     best = [
         int(of[domains.bound[of].argmax()])
@@ -116,7 +125,7 @@ def _start(problem: Problem, root: Root, base: Base, findings: Findings) -> tupl
     return Task(problem, root, goals, layout), domains.select(torch.tensor(best))
 
 
-def _loose(piece: Cut) -> dict[str, torch.Tensor]:
+def _loose(piece: Cut) -> dict[str, Tensor]:
     """For each nonlinear node the neurons whose lines are free on some set."""
     found = {}
     for node in piece.relaxed.order:
@@ -128,12 +137,16 @@ def _loose(piece: Cut) -> dict[str, torch.Tensor]:
 
 
 class _Search:
-    """The open domains and their bases, from which threads take some, and to which they bring back what is left of them."""
+    """The open domains and their bases, from which threads take some, and to which they bring back what is left of them.
+
+    `lent` are the numbers of the bases of domains that are with threads, one tensor for each.
+    """
 
     def __init__(self, task: Task, base: Base, domains: Domains, findings: Findings) -> None:
         self.task, self.base, self.findings, self.pace = task, base, findings, Pace()
         self.work = Worklist(domains)
-        self.size, self.kept, self.busy = _FIRST_SIZE, _FEW_BASES, 0
+        self.size, self.kept = _FIRST_SIZE, _FEW_BASES
+        self.lent: dict[Step, Tensor] = {}
         self.threads, self.halted, self.changed = 1, False, Condition()
 
     def run(self) -> None:
@@ -155,8 +168,7 @@ class _Search:
         try:
             with torch.no_grad():
                 while (taken := self._take()) is not None:
-                    began, (domains, base) = time.monotonic(), taken
-                    step = Step(self.task, base, self.findings, self.pace)
+                    began, (step, domains) = time.monotonic(), taken
                     left = step.run(domains)
                     self._bring_back(step, left, len(domains), time.monotonic() - began)
         except BaseException:
@@ -170,25 +182,29 @@ class _Search:
         problem = self.task.problem
         return self.halted or self.findings.witness is not None or problem.remaining() <= 0 or taken >= problem.memory
 
-    def _take(self) -> tuple[Domains, Base] | None:
-        """Some domains and their bases; None when the search is over. Waits while all domains are with other threads."""
+    def _take(self) -> tuple[Step, Domains] | None:
+        """Some domains, and a step with their bases; None when the search is over. Waits while all domains are with other threads."""
         with self.changed:
-            while not self._over() and (len(self.work) or self.busy):
+            while not self._over() and (len(self.work) or self.lent):
                 if len(self.work):
                     self._forget()
                     domains = self.work.take(min(self.size, -(-len(self.work) // self.threads)))
                     used, number = domains.base.unique(return_inverse=True)
-                    self.busy += 1
-                    return replace(domains, base=number), self.base.select(used)
+                    step = Step(self.task, self.base.select(used), self.findings, self.pace)
+                    self.lent[step] = used
+                    return step, replace(domains, base=number)
                 self.changed.wait(0.1)
             return None
 
     def _bring_back(self, step: Step, left: Domains, taken: int, seconds: float) -> None:
         with self.changed:
-            self.busy -= 1
-            used, number = left.base.unique(return_inverse=True)
-            self.work.put(replace(left, base=len(self.base) + number))
-            self.base = self.base.plus(step.base.select(used))
+            lent = self.lent.pop(step)
+            used = left.base.unique()
+            new = used[used >= len(lent)]
+            number = torch.zeros(len(step.base), dtype=torch.int64)
+            number[: len(lent)], number[new] = lent, len(self.base) + torch.arange(len(new))
+            self.base = self.base.plus(step.base.select(new)) if len(new) else self.base
+            self.work.put(replace(left, base=number[left.base]))
             if step.late:
                 self.size = max(self.size // 2, self.pace.at_once)
             elif seconds < 0.5 * SECONDS_A_STEP and taken == self.size:
@@ -201,11 +217,12 @@ class _Search:
         """Drops the bases that no open domain refers to, once there are twice as many as after the last time."""
         if len(self.base) < 2 * self.kept:
             return
-        used = self.work.bases()
+        used = torch.cat([self.work.bases(), *self.lent.values()]).unique()
         number = torch.zeros(len(self.base), dtype=torch.int64)
         number[used] = torch.arange(len(used))
         self.base = self.base.select(used)
         self.work.renumber(number)
+        self.lent = {step: number[lent] for step, lent in self.lent.items()}
         self.kept = max(_FEW_BASES, len(used))
 
 

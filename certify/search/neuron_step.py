@@ -13,10 +13,10 @@ from math import inf
 import torch
 from torch import Tensor
 
-from certify.bounds.alpha import Schedule, minimum
+from certify.bounds.alpha import Schedule, Tape, minimum
 from certify.bounds.rounding import NEAREST
 from certify.search.branching import Candidates, candidates, choose, cuts, propose
-from certify.search.domain_bounds import Base, Goals, Layout, cut, improve, prove
+from certify.search.domain_bounds import Base, Cut, Goals, Layout, cut, improve, prove
 from certify.search.domains import Domains, joined
 from certify.search.findings import Findings
 from certify.search.influence import Account, Losses, carried_back, losses
@@ -77,6 +77,18 @@ class Step:
         self.late = len(late)
         return joined([left.select(late), ready])
 
+    def _pass(self, piece: Cut, domains: Domains, forth: bool = True) -> tuple[Tensor, Tape | None]:
+        """`alpha.minimum` with the lines and multipliers of the domains."""
+        return minimum(
+            piece.relaxed,
+            piece.start,
+            piece.owner,
+            inequalities=piece.inequalities,
+            initial=self.layout.unpack(domains.slopes),
+            free=self.layout.free,
+            forth=forth,
+        )
+
     def _bound(self, domains: Domains) -> tuple[Domains, Tensor]:
         """What is left of the domains after some steps on their lines and multipliers; the bounds of all of them, (n,)."""
         self.findings.count(visited=len(domains))
@@ -120,10 +132,7 @@ class Step:
     def _weighed(self, domains: Domains, accounts: Sequence[Account], first: int, sets: int) -> Domains:
         """The domains, told which neuron to split: that of the greatest influence. Their bases are those from `first` on."""
         piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
-        lines = self.layout.unpack(domains.slopes)
-        _, tape = minimum(
-            piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines, free=self.layout.free
-        )
+        _, tape = self._pass(piece, domains)
         if tape is None:
             return domains
         found = losses(piece.relaxed, piece.owner, tape, self.network.neurons)
@@ -160,10 +169,7 @@ class Step:
     def _split(self, domains: Domains) -> Domains:
         """The children of the domains; leaves are decided on the spot."""
         piece = cut(self.network, self.base, self.goals, domains, self.target, NEAREST)
-        lines = self.layout.unpack(domains.slopes)
-        _, tape = minimum(
-            piece.relaxed, piece.start, piece.owner, inequalities=piece.inequalities, initial=lines, free=self.layout.free
-        )
+        _, tape = self._pass(piece, domains)
         if tape is None:
             return self._leaves(domains)
         self.findings.look_at(tape.values[self.problem.model.graph.input], domains)
@@ -195,15 +201,7 @@ class Step:
             copies = domains.select(part.repeat_interleave(k))
             children = copies.halved(*(v[part].reshape(-1) for v in (options.neuron, options.point, options.unit)))
             piece = cut(self.network, self.base, self.goals, children, self.target, NEAREST)
-            value, _ = minimum(
-                piece.relaxed,
-                piece.start,
-                piece.owner,
-                inequalities=piece.inequalities,
-                initial=self.layout.unpack(children.slopes),
-                free=self.layout.free,
-                forth=False,
-            )
+            value, _ = self._pass(piece, children, forth=False)
             value = value - self.goals.threshold[children.goal].float()
             found.append(torch.maximum(value, children.bound).reshape(2, len(part), k))
         return tuple(torch.cat(found, dim=1))  # type: ignore[return-value]
@@ -221,10 +219,10 @@ class Step:
         leaves = close_leaves(piece.relaxed, self.problem.table, wanted, self.problem.deadline)
         done = torch.tensor([leaf.closed for leaf in leaves])
         thresholds = self.goals.threshold[domains.goal]
-        margin = torch.zeros(len(leaves), dtype=torch.float64)  # of no atom alone: the leaf's inequality has a scale of its own
         for reason in ("leaf", "infeasible"):
             these = done & torch.tensor([leaf.reason == reason for leaf in leaves])
-            self.findings.close(domains.select(these), (thresholds + margin)[these], reason)
+            # A margin of zero: the leaf's inequality is of no atom alone and has a scale of its own.
+            self.findings.close(domains.select(these), thresholds[these], reason)
         for k, leaf in zip(clause, leaves, strict=True):
             if not leaf.closed:
                 self.findings.give_up(int(k))

@@ -91,7 +91,7 @@ class Pace:
     def pays(self) -> bool:
         """Whether intervals pay, by all that is known."""
         with self._lock:
-            if len(self.lifts) < _TRIALS:
+            if len(self.lifts) < _TRIALS or not self.gains:
                 return True
             s, t = (sum(values) / len(values) for values in (self.gains, self.lifts))
             ratio = self.narrowings.seconds / self.visits.seconds

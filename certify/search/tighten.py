@@ -1,9 +1,9 @@
 """Intervals of neurons under the assumption that a clause is satisfied (INVPROP, arXiv 2302.01404), domain by domain.
 
 What a search has to exclude are points of the domain whose output satisfies the clause: bounds of the neurons need to hold on those
-only. Layer after layer each neuron that is not settled is bounded from both sides, its lines and the multipliers of splits and conditions
-optimised; every layer profits from the layers before it and, through the conditions, from those behind it, so that going round again
-pays as long as it settles neurons. Bounds that exclude each other prove that there are no such points.
+only. Layer after layer the ends of the neurons that are not settled, or those ends that matter, are bounded anew, with lines and
+multipliers of splits and conditions optimised; every layer profits from the layers before it and, through the conditions, from those
+behind it, so that going round again pays as long as it settles neurons. Bounds that exclude each other prove that there are no such points.
 """
 
 from __future__ import annotations
@@ -129,13 +129,15 @@ def _neuron_goals(
     sets: Sets, owner: Tensor, below: Tensor, position: Tensor, node: Node, base: Base, first: int
 ) -> tuple[Goals, Domains]:
     """A row e_i for each lower end and -e_i for each upper one, one domain each with the splits of its set; thresholds are zero, so that
-    bounds are of the neurons."""
+    bounds are of the neurons, and none is good enough."""
     rows = {node.name: UnitRows(position, torch.where(below, 1.0, -1.0).double(), node.shape)}
     width = (base.upper - base.lower)[owner, first + position]
     assumed = sets.assumed[owner]
     unit = width[:, None] / sets.conditions.spread[assumed].clamp(min=1e-12)
-    nothing = torch.zeros(len(owner), dtype=torch.float64)
-    goals = Goals(rows, nothing, torch.zeros(len(owner), dtype=torch.bool), sets.conditions, assumed, unit)
+    zero = torch.zeros(len(owner), dtype=torch.float64)
+    goals = Goals(
+        rows, zero, torch.full_like(zero, torch.inf), torch.zeros(len(owner), dtype=torch.bool), sets.conditions, assumed, unit
+    )
     split = sets.splits.select(owner)
     widths = _widths(base, split, owner)
     domains = replace(

@@ -36,7 +36,8 @@ def verify(
     """Decides whether the network shows the unsafe behaviour: `unsat` is a proof that it does not, `sat` has a replayed witness.
 
     `method` is "auto" or one of `plan.METHODS`; `timeout` is in seconds and checked between steps; `evidence` receives what a proof needs
-    of every closed domain. Deterministic for a seed, time limits apart.
+    of every closed domain. Time limits apart, the verdict is deterministic for a seed; which witness is found and what margin is proved
+    may depend on timing, where threads share a search.
     ValueError where the property does not fit the network, or where something is NaN: there is no verdict then.
     """
     started = time.monotonic()
