@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from certify.smoothing.answers import NO_LABEL, BaseClassifier
 from certify.smoothing.noise import as_floats, as_levels
 from certify.smoothing.radius import deterministic_l1, patch
 
@@ -136,7 +137,8 @@ def certify_exactly(classify: Callable[[Tensor], Tensor], x: Tensor, classes: in
     """The votes for a batch of inputs (n, *shape), certain: for all inputs of the form that the scheme takes. Ties go to the smaller
     class.
     """
-    return [_vote(classify, row, classes, scheme, batch) for row in scheme.encode(x)]
+    base = BaseClassifier(classify, classes)
+    return [vote(base, row, scheme, batch) for row in scheme.encode(x)]
 
 
 def concluded(counts: Sequence[int], scheme: Scheme) -> Vote:
@@ -153,12 +155,13 @@ def scheme_of(name: str, parameters: Mapping[str, Any]) -> Scheme:
     return SCHEMES[name](**parameters)
 
 
-def _vote(classify: Callable[[Tensor], Tensor], row: Tensor, classes: int, scheme: Scheme, batch: int) -> Vote:
+def vote(base: BaseClassifier, row: Tensor, scheme: Scheme, batch: int = 256) -> Vote:
+    """The votes for one encoded input."""
     with torch.no_grad():
-        scores = torch.cat([classify(part) for part in scheme.views(row).split(batch)])
-    if bool(scores.isnan().any()):
+        labels = torch.cat([base.labels(part) for part in scheme.views(row).split(batch)])
+    if bool((labels == NO_LABEL).any()):
         raise ValueError("the base classifier returned NaN; a vote needs a total function")
-    return concluded(torch.bincount(scores.argmax(dim=1), minlength=classes).tolist(), scheme)
+    return concluded(torch.bincount(labels, minlength=base.classes).tolist(), scheme)
 
 
 def _windows(size: int, length: int) -> Tensor:

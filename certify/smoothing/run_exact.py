@@ -9,7 +9,8 @@ from dataclasses import asdict
 
 from torch import Tensor
 
-from certify.smoothing.deterministic import SCHEMES, Scheme, Vote, certify_exactly, concluded, scheme_of
+from certify.smoothing.answers import BaseClassifier
+from certify.smoothing.deterministic import SCHEMES, Scheme, Vote, concluded, scheme_of, vote
 from certify.smoothing.run import Advance, Journal, Record
 from certify.smoothing.smoothed import input_bytes
 
@@ -26,20 +27,21 @@ def run_exact(
     advance: Advance,
 ) -> None:
     """Certifies the rows that the journal does not hold yet, in order."""
+    base = BaseClassifier(classify, classes)
     done = {entry["idx"] for entry in journal.records}
     advance(len(done))
     with journal.writing() as add:
         for row in (row for row in rows if row not in done):
             began = time.perf_counter()
-            (vote,) = certify_exactly(classify, x[row : row + 1], classes, scheme, batch)
-            add(_record(vote, scheme, row, labels[row], x[row], time.perf_counter() - began))
+            found = vote(base, scheme.encode(x[row : row + 1])[0], scheme, batch)
+            add(_record(found, scheme, row, labels[row], x[row], time.perf_counter() - began))
             advance(1)
 
 
-def _record(vote: Vote, scheme: Scheme, row: int, label: int, x: Tensor, seconds: float) -> Record:
-    place = {"idx": row, "label": label, "predict": vote.label, "radius": vote.radius, "seconds": seconds}
+def _record(found: Vote, scheme: Scheme, row: int, label: int, x: Tensor, seconds: float) -> Record:
+    place = {"idx": row, "label": label, "predict": found.label, "radius": found.radius, "seconds": seconds}
     name = next(name for name, kind in SCHEMES.items() if kind is type(scheme))
-    evidence = {"votes": vote.counts, "scheme": name, "parameters": asdict(scheme), "unit": scheme.unit}  # type: ignore[call-overload]
+    evidence = {"votes": found.counts, "scheme": name, "parameters": asdict(scheme), "unit": scheme.unit}  # type: ignore[call-overload]
     return place | {"input_sha256": hashlib.sha256(input_bytes(x)).hexdigest()} | evidence
 
 

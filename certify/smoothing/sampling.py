@@ -7,8 +7,8 @@ its address alone (seed, stage, index of the input, number of the sample), not o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import compress, islice
 
@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from certify.smoothing.answers import BaseClassifier, Classify
 from certify.smoothing.noise import Noise, Streams
 from certify.smoothing.sequential import Rule
-
-Classify = Callable[[Tensor], Tensor]
 
 
 class Stage(IntEnum):
@@ -40,8 +39,8 @@ FIRST_SHARE = 16
 
 @dataclass(frozen=True)
 class Sampler:
-    """A base classifier under noise. `classify` maps float32 (batch, *shape) to scores (batch, classes); their largest is the
-    label.
+    """A base classifier under noise. `classify` maps float32 (batch, *shape) to scores (batch, classes), whose largest is the
+    label, or to labels; see `answers` for what is refused.
 
     NaN among the scores is a ValueError. `part` tells the streams of a dual classifier's parts from each other.
     """
@@ -52,14 +51,19 @@ class Sampler:
     seed: int = 0
     batch: int = 256
     part: int = 0
+    base: BaseClassifier = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"a batch holds at least one row, got {self.batch}")
+        object.__setattr__(self, "base", BaseClassifier(self.classify, self.classes))
 
     def labels(self, encoded: Tensor, index: Tensor, owner: Tensor, sample: Tensor, stage: Stage) -> Tensor:
         """Labels of noisy copies: row r is sample[r] of the input encoded[owner[r]]. int64 (rows,), and -1 where a score is NaN."""
         streams = Streams(sample, index[owner], int(stage) + PARTS * self.part, self.seed)
         with torch.no_grad():
             noisy = self.noise.perturb(encoded, owner, streams)
-            best, label = torch.cat([self.classify(part).flatten(1) for part in noisy.split(self.batch)]).max(dim=1)
-            return torch.where(best.isnan(), -1, label)
+            return torch.cat([self.base.labels(part) for part in noisy.split(self.batch)])
 
 
 def tally(sampler: Sampler, encoded: Tensor, index: Tensor, stage: Stage, n: int, first: int = 0) -> np.ndarray:

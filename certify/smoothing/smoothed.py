@@ -184,11 +184,28 @@ class Smooth:
 
     ABSTAIN = ABSTAIN
 
-    def __init__(self, base_classifier: Callable[[Tensor], Tensor], num_classes: int, sigma: float, *, seed: int = 0) -> None:
-        """`base_classifier` maps (batch, *shape) to scores (batch, num_classes); sigma is in the units of its inputs."""
+    def __init__(
+        self,
+        base_classifier: Callable[[Tensor], Tensor],
+        num_classes: int,
+        sigma: float,
+        *,
+        seed: int = 0,
+        threshold: float | None = None,
+    ) -> None:
+        """`base_classifier` maps (batch, *shape) to scores (batch, num_classes), or to labels; sigma is in the units of its inputs.
+
+        With `threshold` it maps to one score (batch, 1), and the two classes are 0 up to the threshold and 1 above it. A module is
+        put into evaluation mode.
+        """
+        from certify.smoothing.answers import by_threshold
         from certify.smoothing.classifiers import as_classifier
 
+        if threshold is not None and num_classes != 2:
+            raise ValueError(f"a threshold tells two classes apart, got num_classes = {num_classes}")
         self.base_classifier = as_classifier(base_classifier)
+        self.threshold = threshold
+        self._classify = self.base_classifier if threshold is None else by_threshold(self.base_classifier, threshold)
         self.num_classes = num_classes
         self.sigma = sigma
         self.seed = seed
@@ -206,4 +223,4 @@ class Smooth:
         from certify.smoothing.noise import gaussian_for
 
         noise = gaussian_for(x, self.sigma)
-        return Smoothed((Sampler(self.base_classifier, self.num_classes, noise, self.seed, batch),))
+        return Smoothed((Sampler(self._classify, self.num_classes, noise, self.seed, batch),))
