@@ -72,11 +72,11 @@ RELU = Elementwise(
 
 
 class Slopes(NamedTuple):
-    """The two slopes in the working dtype, and how far the left one may be from the number that the model names."""
+    """The two slopes in the working dtype, and how far the left one may be from the number that the model names (None: it is that)."""
 
     left: Tensor
     right: Tensor
-    gap: float
+    gap: Tensor | None = None
 
 
 SlopesOf = Callable[[Node, Params, Tensor], Slopes]
@@ -88,24 +88,33 @@ def from_attribute(name: str, default: float) -> SlopesOf:
     def slopes(node: Node, params: Params, like: Tensor) -> Slopes:
         exact = float(node.attrs.get(name, default))
         left = torch.as_tensor(exact, dtype=like.dtype, device=like.device)
-        return Slopes(left, torch.ones_like(left), abs(float(left) - exact))
+        gap = abs(float(left) - exact)
+        return Slopes(left, torch.ones_like(left), torch.full_like(left, gap * (1 + 4 * eps(left)) + tiny(left)) if gap else None)
 
     return slopes
 
 
 def from_parameter(node: Node, params: Params, like: Tensor) -> Slopes:
-    """Left slope from the parameter `slope`, right slope 1."""
-    return Slopes(params["slope"], torch.ones_like(params["slope"]), 0.0)
+    """Left slope from the parameter `slope`, right slope 1.
+
+    The graph holds it in float64 at most, exactly (front ends write what is not exact as two ReLUs, see `lowering.prelu`): in float64
+    it is what the model names. A narrower dtype may have rounded it, by eps / 2 of what it is now, or, below the normal numbers, by
+    less than eps * tiny.
+    """
+    left = params["slope"]
+    with torch.no_grad():
+        gap = None if like.dtype == torch.float64 else eps(like) * left.abs().clamp(min=tiny(like))
+    return Slopes(left, torch.ones_like(left), gap)
 
 
 def fixed(left: float) -> SlopesOf:
     """A left slope that every dtype represents."""
-    return lambda node, params, like: Slopes(like.new_tensor(left), like.new_tensor(1.0), 0.0)
+    return lambda node, params, like: Slopes(like.new_tensor(left), like.new_tensor(1.0))
 
 
 def _gap(slopes: Slopes, down: Tensor) -> Tensor:
     """At most this far is f from the function of the rounded slopes on x >= -down, rounded upward; exactly zero without a gap."""
-    if not slopes.gap:
+    if slopes.gap is None:
         return torch.zeros_like(down)
     return slopes.gap * (1 + 4 * eps(down)) * down + down.clamp(max=tiny(down))
 
@@ -116,7 +125,7 @@ def _chord(slopes: Slopes, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     A line of slope k holds at both ends if its intercept is at least (at most) (k - left) (-l) and (right - k) u; where [l, u]
     does not cross zero, k is the slope there and both are zero.
     """
-    left, right, _ = slopes
+    left, right = slopes.left, slopes.right
     up, down, fraction, _ = relu_chord(l, u)
     slope = torch.where(l >= 0, right, torch.where(u <= 0, left, left + (right - left) * fraction))
     outer = torch.where(right >= left, 1.0, -1.0).to(l.dtype)
@@ -127,7 +136,7 @@ def _chord(slopes: Slopes, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
 def _pivot(slopes: Slopes, t: Tensor, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The line through the kink at the fraction t of the way from the left slope to the right one; and the slope's derivative."""
-    left, right, _ = slopes
+    left, right = slopes.left, slopes.right
     crosses = (l < 0) & (u > 0)
     between = left + (right - left) * t
     between = torch.minimum(torch.maximum(between, torch.minimum(left, right)), torch.maximum(left, right))
@@ -204,6 +213,6 @@ LEAKY_RELU = two_slope(
 PRELU = two_slope(
     lambda x, node, params: torch.where(x >= 0, x, params["slope"] * x),
     from_parameter,
-    examples=tuple(({}, {"slope": slope}) for slope in (0.25, 1.75, -0.3)),
+    examples=tuple(({}, {"slope": slope}) for slope in (0.25, 1.75, -0.3, 0.1, 1e-42)),
 )
 ABS = two_slope(lambda x, node, params: x.abs(), fixed(-1.0))

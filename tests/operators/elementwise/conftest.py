@@ -108,10 +108,9 @@ class Case:
     def params(self, dtype: torch.dtype) -> dict[str, Tensor]:
         return {key: torch.tensor(value, dtype=dtype) for key, value in self.numbers.items()}
 
-    def exact(self, x: float, dtype: torch.dtype) -> mpf:
-        """f(x), of the parameters as the dtype holds them (attributes are exact)."""
-        held = {key: float(value) for key, value in self.params(dtype).items()}
-        return EXACT[self.name](mpf(x), **self.attrs, **held)
+    def exact(self, x: float) -> mpf:
+        """f(x), of the attributes and parameters as the model has them, whatever the dtype makes of those."""
+        return EXACT[self.name](mpf(x), **self.attrs, **self.numbers)
 
     def defined(self, l: Tensor, u: Tensor) -> Tensor:
         """Mask of the boxes in the row's domain."""

@@ -38,7 +38,7 @@ def violations(case, l: Tensor, u: Tensor) -> list[str]:
         for box in range(len(l)):
             s, b = mpf(slope[box].item()), mpf(intercept[box].item())
             for x in set(points[box].tolist()):
-                f = exact[x] if x in exact else exact.setdefault(x, case.exact(x, l.dtype))
+                f = exact[x] if x in exact else exact.setdefault(x, case.exact(x))
                 where = f"{case} on [{l[box].item()!r}, {u[box].item()!r}] at {x!r}"
                 if sign * (f - s * mpf(x) - b) < 0:
                     found.append(f"line {'below' if sign > 0 else 'above'}: {where}")
