@@ -9,7 +9,7 @@ import numpy as np
 
 from certify.graph.double_double import DoubleDouble, exactly
 from certify.graph.graph import INPUT, Derived, Graph, GraphError, Node, Shape
-from certify.graph.shapes import output_shape
+from certify.graph.shapes import output_shape, require_size
 
 
 class GraphBuilder:
@@ -26,8 +26,12 @@ class GraphBuilder:
         """Declares the network's one input; the engine handles one, a second is refused."""
         if self._input is not None:
             raise GraphError(f"the model has a second input {name!r}: only one input is supported; fix the others as constants")
+        try:
+            size = require_size(shape)
+        except ValueError as error:
+            raise GraphError(f"the model's input {name!r} {error}") from error
         self._input = name
-        self._nodes[name] = Node(name, INPUT, (), tuple(shape), source=name)
+        self._nodes[name] = Node(name, INPUT, (), size, source=name)
         return name
 
     def constant(self, name: str, value: Any) -> str:
@@ -65,16 +69,19 @@ class GraphBuilder:
         source: str = "",
         name: str = "",
     ) -> str:
-        """Appends a node and returns its name; a `GraphError` names the source node where the shapes do not fit."""
+        """Appends a node and returns its name; a `GraphError` names the source node where the shapes do not fit, are too large, or one
+        of its numbers is NaN or infinite (the live parameters of a module are not looked at)."""
         params, attrs = dict(params or {}), dict(attrs or {})
         name = self._unique(name or source or op, self._nodes.keys())
         try:
+            for constant in params.values():
+                _require_finite(constant, self._constants.get(constant))
             shape = output_shape(
                 op, [self.shape(i) for i in inputs], {role: self._constant_shapes[p] for role, p in params.items()}, attrs
             )
         except (ValueError, IndexError, KeyError) as error:
             raise GraphError(f"node {source or name} ({op}): {error}") from error
-        self._nodes[name] = Node(name, op, tuple(inputs), tuple(int(n) for n in shape), params, attrs, source or name)
+        self._nodes[name] = Node(name, op, tuple(inputs), shape, params, attrs, source or name)
         return name
 
     def shape(self, name: str) -> Shape:
@@ -99,3 +106,9 @@ class GraphBuilder:
             count += 1
             candidate = f"{name}_{count}"
         return candidate
+
+
+def _require_finite(name: str, value: Any) -> None:
+    numbers = value.high if isinstance(value, DoubleDouble) else value
+    if isinstance(numbers, np.ndarray) and numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+        raise ValueError(f"its constant {name!r} holds NaN or infinite entries")

@@ -26,6 +26,9 @@ from typing import Any
 
 from certify.graph.graph import Shape
 
+LARGEST = 2**27
+"""Elements of the largest tensor of a graph, a GiB in double precision: more is taken for a damaged model, before it is allocated."""
+
 ShapeRule = Callable[[Sequence[Shape], Mapping[str, Shape], Mapping[str, Any]], Shape]
 
 
@@ -130,5 +133,15 @@ SHAPES: Mapping[str, ShapeRule] = {
 
 
 def output_shape(op: str, inputs: Sequence[Shape], params: Mapping[str, Shape], attrs: Mapping[str, Any]) -> Shape:
-    """Shape of `op` applied to tensors of these shapes; a ValueError says why the shapes do not fit."""
-    return SHAPES.get(op, _same)(inputs, params, attrs)
+    """Shape of `op` applied to tensors of these shapes; a ValueError says why the shapes do not fit, or that they are too large."""
+    return require_size(SHAPES.get(op, _same)(inputs, params, attrs))
+
+
+def require_size(shape: Sequence[int]) -> Shape:
+    """The shape as plain numbers; a ValueError where an axis is negative or there are more than `LARGEST` elements."""
+    sizes = tuple(int(size) for size in shape)
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"asks for a tensor of shape {list(sizes)}; the model may be damaged")
+    if prod(sizes) > LARGEST:
+        raise ValueError(f"asks for a tensor of shape {list(sizes)}, of more than {LARGEST} elements; the model may be damaged")
+    return sizes

@@ -157,6 +157,15 @@ def _clamp_to(builder: GraphBuilder, x: str, limit: Constant, sign: float, sourc
     return shift(builder, signed, name, source)
 
 
+def truncate(builder: GraphBuilder, x: str, source: str) -> str:
+    """x rounded towards zero: floor(max(x, 0)) - floor(max(-x, 0)), of which one is zero."""
+    sides = [x, negate(builder, x, f"{source}.negated")]
+    whole = [
+        builder.add("floor", [builder.add("relu", [side], source=f"{source}.relu")], source=f"{source}.floor") for side in sides
+    ]
+    return builder.add("sub", whole, source=source)
+
+
 def _same_shape(builder: GraphBuilder, x: str, y: str, source: str) -> tuple[str, str]:
     shape = broadcast_shapes(builder.shape(x), builder.shape(y))
     return broadcast(builder, x, shape, f"{source}.broadcast"), broadcast(builder, y, shape, f"{source}.broadcast")

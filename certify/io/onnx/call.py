@@ -16,6 +16,12 @@ Array = np.ndarray
 Value: TypeAlias = Union[str, Array, None]  # noqa: UP007 -- evaluated at run time
 """A tensor of the model: the name of a graph node, a constant, or None where an optional input is left out."""
 
+
+def node_of(value: Value) -> str | None:
+    """The graph node of what depends on the network's input, else None."""
+    return value if isinstance(value, str) else None
+
+
 Outputs: TypeAlias = Union[Value, tuple[Value, ...]]  # noqa: UP007
 Handler = Callable[["Call"], Outputs]
 """Emits what an ONNX node means and returns its outputs."""
@@ -23,12 +29,16 @@ Handler = Callable[["Call"], Outputs]
 
 @dataclass(frozen=True)
 class Call:
-    """An ONNX node with its inputs looked up. `evaluate` runs it on arrays, by the standard's reference implementation."""
+    """An ONNX node with its inputs looked up, and their element types; attributes left out are as the standard has them.
+
+    `evaluate` runs the node on arrays, by the standard's reference implementation.
+    """
 
     op: str
     name: str
     opset: int
     inputs: tuple[Value, ...]
+    kinds: tuple[int | None, ...]
     attrs: Mapping[str, Any]
     builder: GraphBuilder
     evaluate: Callable[[Sequence[Array | None]], tuple[Array, ...]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
-from typing import Any
 
 import numpy as np
 
@@ -14,18 +13,17 @@ from certify.io.lowering import broadcast
 from certify.io.onnx.call import Call, Handler
 
 
-def _unary(op: str, **defaults: float) -> Handler:
+def _unary(op: str, *attributes: str) -> Handler:
     """The canonical operator of one input, with the ONNX attributes of these names."""
 
     def handle(call: Call) -> str:
-        attrs: dict[str, Any] = {name: float(call.attrs.get(name, value)) for name, value in defaults.items()}
-        return call.emit(op, call.variable(), **attrs)
+        return call.emit(op, call.variable(), **{name: float(call.attrs[name]) for name in attributes})
 
     return handle
 
 
 def _leaky_relu(call: Call) -> str:
-    return call.emit("leaky_relu", call.variable(), slope=float(call.attrs.get("alpha", 0.01)))
+    return call.emit("leaky_relu", call.variable(), slope=float(call.attrs["alpha"]))
 
 
 def _prelu(call: Call) -> str:
@@ -35,15 +33,17 @@ def _prelu(call: Call) -> str:
 
 
 def _clip(call: Call) -> str:
+    """min(max(x, low), high). Before version 11 limits left out are the ends of float32, which are none for real numbers."""
     low, high = (float(np.asarray(call.setting(name, i, d)).item()) for i, (name, d) in enumerate((("min", -inf), ("max", inf)), 1))
-    if not low <= high:
-        raise call.error(f"clips to the empty range from {low:g} to {high:g}")
-    return call.emit("clip", call.variable(), min=low, max=high)
+    low, high = (-inf if low == -LARGEST else low), (inf if high == LARGEST else high)
+    if low != low or high != high:
+        raise call.error("clips to NaN")
+    return call.emit("clip", call.variable(), min=min(low, high), max=high)
 
 
 def _gelu(call: Call) -> str:
     forms = {"none": "gelu", "tanh": "gelu_tanh"}
-    return call.emit(forms[call.attrs.get("approximate", "none")], call.variable())
+    return call.emit(forms[call.attrs["approximate"]], call.variable())
 
 
 def _swish(call: Call) -> str:
@@ -56,6 +56,8 @@ def _swish(call: Call) -> str:
     return call.emit("scale", gated, params={"factor": exactly(alpha).reciprocal().simplest})
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
 # Powers with a function of their own; any other exponent is `pow`.
 POWERS: Mapping[float, str] = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
 
@@ -64,6 +66,8 @@ def _pow(call: Call) -> str:
     if not call.is_variable(0):
         raise call.error("the base is a constant and the exponent is not: rewrite it as Exp of x * log(base)")
     exponents = np.unique(call.required(1))
+    if not np.isfinite(exponents).all():
+        raise call.error("its exponent is NaN or infinite")
     if exponents.size != 1 or exponents[0] == 0:
         raise call.error(f"needs one exponent for all elements, other than zero; got {exponents.tolist()[:4]}")
     exponent = float(exponents[0])
@@ -99,10 +103,10 @@ PLAIN: Mapping[str, str] = {
 
 HANDLERS: Mapping[str, Handler] = {
     **{onnx_name: _unary(name) for onnx_name, name in PLAIN.items()},
-    "Elu": _unary("elu", alpha=1.0),
-    "Celu": _unary("celu", alpha=1.0),
-    "Selu": _unary("selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875),
-    "HardSigmoid": _unary("hard_sigmoid", alpha=0.2, beta=0.5),
+    "Elu": _unary("elu", "alpha"),
+    "Celu": _unary("celu", "alpha"),
+    "Selu": _unary("selu", "alpha", "gamma"),
+    "HardSigmoid": _unary("hard_sigmoid", "alpha", "beta"),
     "LeakyRelu": _leaky_relu,
     "PRelu": _prelu,
     "Clip": _clip,

@@ -1,54 +1,90 @@
-"""Walks an ONNX model and builds the graph: constants are folded, everything else goes through the table of handlers."""
+"""Walks an ONNX model and builds the graph: constants are folded, everything else goes through the table of handlers.
+
+Only what the declared output depends on is looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
-from certify.graph import Graph, GraphBuilder, GraphError
-from certify.io.onnx.call import Array, Call, Value
+from certify.graph import Graph, GraphBuilder, GraphError, Shape
+from certify.io.onnx import standard
+from certify.io.onnx.call import Array, Call, Value, node_of
 from certify.io.onnx.evaluation import evaluate_node
-from certify.io.onnx.table import CONTROL, HANDLERS, RANDOM, REFUSED
+from certify.io.onnx.live import live_nodes, tensors_read
+from certify.io.onnx.table import CONTROL, HANDLERS, INTEGER, RANDOM, REFUSED
 
 OPSETS = range(8, 24)
 DEFAULT_DOMAINS = ("", "ai.onnx")
 INPUT_TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+DEEPEST = 32
+"""How deep branches may lie in branches."""
+
+# What handlers raise of a node that is damaged in a way which neither the standard's inference nor they themselves look for.
+DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
+
+
+class Tensor(NamedTuple):
+    """A tensor of the model, and its element type."""
+
+    value: Value
+    kind: int
+
+
+@dataclass
+class Walk:
+    """What a walk through the model's nodes has built: the graph, and what the model calls its nodes."""
+
+    opset: int
+    builder: GraphBuilder = field(default_factory=GraphBuilder)
+    labels: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def label(self, value: Value, tensor: str, producer: str) -> None:
+        """Notes which tensor of which of the model's nodes a node of the graph is; of several names the first holds."""
+        node = node_of(value)
+        if node is not None and node not in self.labels:
+            self.labels[node] = (tensor, producer)
 
 
 def import_model(model: ModelProto) -> Graph:
     """The graph of a model with one input and one output; a `GraphError` names what cannot be represented."""
-    opset = _opset(model)
-    builder = GraphBuilder()
-    values: dict[str, Value] = {tensor.name: _array(tensor) for tensor in model.graph.initializer}
-    values |= _sparse(model)
-    source, target = _only_input(model, values), _only_output(model)
-    values[source.name] = builder.input(source.name, _input_shape(source))
-    used = {name for node in model.graph.node for name in node.input} | {target.name}
-    producers: dict[str, str] = {}
-    for node in _straightened(model.graph.node, values):
-        results = _outputs(node, opset, builder, values, used)
-        values |= results
-        producers |= dict.fromkeys(results, _name(node))
-    if target.name not in values:
+    walk = Walk(_opset(model))
+    source, target = _only_input(model), _only_output(model)
+    tensors = _constants(model.graph, {target.name} | {name for node in model.graph.node for name in tensors_read(node)})
+    if source.name in tensors:
+        raise GraphError(f"the model's input {source.name!r} is also a constant")
+    x = walk.builder.input(source.name, _input_shape(source))
+    walk.label(x, source.name, source.name)
+    found = _follow(walk, model.graph.node, {target.name}, {**tensors, source.name: Tensor(x, source.type.tensor_type.elem_type)})
+    if target.name not in found:
         raise GraphError(f"the model's output {target.name!r} is produced by no node; the file may be truncated")
-    output = values[target.name]
+    output = found[target.name].value
     if not isinstance(output, str):
-        raise GraphError(f"the model's output {target.name!r} is a constant: it does not depend on the input {source.name!r}")
-    return _renamed(builder.build(output), values, producers)
+        raise GraphError(f"the model's output {target.name!r} is {_what(output)}")
+    return _renamed(walk.builder.build(output), walk.labels)
+
+
+def _what(output: Value) -> str:
+    if node_of(output) is None:
+        return "a constant: it does not depend on the model's input"
+    return f"{output}, which has no bounds"
 
 
 # --- what the model declares ---------------------------------------------------------------------------------------------------
 
 
 def _opset(model: ModelProto) -> int:
-    versions = [entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS]
+    versions = sorted({entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS})
     if not versions:
         raise GraphError("the model declares no version of the ONNX operators; the file may be truncated")
+    if len(versions) > 1:
+        raise GraphError(f"the model declares several versions of the ONNX operators: {', '.join(map(str, versions))}")
     if versions[0] not in OPSETS:
         raise GraphError(
             f"the model uses ONNX operators of version {versions[0]}, supported are {OPSETS[0]} to {OPSETS[-1]}; "
@@ -57,8 +93,9 @@ def _opset(model: ModelProto) -> int:
     return int(versions[0])
 
 
-def _only_input(model: ModelProto, constants: Mapping[str, Value]) -> ValueInfoProto:
+def _only_input(model: ModelProto) -> ValueInfoProto:
     """The one input that no initialiser gives a value."""
+    constants = {tensor.name for tensor in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
     real = [entry for entry in model.graph.input if entry.name not in constants]
     if len(real) != 1:
         names = ", ".join(entry.name for entry in real) or "none"
@@ -94,112 +131,165 @@ def _input_shape(entry: ValueInfoProto) -> list[int]:
     return [size or 1 for size in shape]
 
 
+def _constants(graph: GraphProto, read: set[str]) -> dict[str, Tensor]:
+    """The constants of a graph that something reads, by name."""
+    for sparse in graph.sparse_initializer:
+        if sparse.values.name in read:
+            raise GraphError(
+                f"the constant {sparse.values.name!r} is stored in sparse form, which is not supported; store it dense"
+            )
+    found: dict[str, Tensor] = {}
+    for tensor in graph.initializer:
+        if tensor.name in found:
+            raise GraphError(f"two constants of the model are called {tensor.name!r}")
+        if tensor.name in read:
+            found[tensor.name] = Tensor(_array(tensor), tensor.data_type)
+    return found
+
+
 def _array(tensor: TensorProto) -> Array:
     """A constant, as a view of the file's bytes where possible; bfloat16, which numpy lacks, as float32."""
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise GraphError(f"the constant {tensor.name!r} is kept in another file: load the model from its path")
+    if min(tensor.dims, default=0) < 0:
+        raise GraphError(f"the constant {tensor.name!r} has the shape {list(tensor.dims)}; the file may be damaged")
     try:
         array = np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:  # numpy and onnx raise various things for too few bytes and unknown types
-        raise GraphError(f"the constant {tensor.name!r} cannot be read ({error}); the file may be truncated") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise GraphError(f"the constant {tensor.name!r} cannot be read ({reason}); the file may be truncated") from error
     return array.astype(np.float32) if tensor.data_type == TensorProto.BFLOAT16 else array
-
-
-def _sparse(model: ModelProto) -> dict[str, Value]:
-    if model.graph.sparse_initializer:
-        name = model.graph.sparse_initializer[0].values.name
-        raise GraphError(f"the constant {name!r} is stored in sparse form, which is not supported; store it dense")
-    return {}
 
 
 # --- nodes ---------------------------------------------------------------------------------------------------------------------
 
 
-def _outputs(node: NodeProto, opset: int, builder: GraphBuilder, values: Mapping[str, Value], used: set[str]) -> dict[str, Value]:
-    """The values of a node's outputs, by name."""
-    call = _call(node, opset, builder, values)
-    results = _results(node, call)
-    for name in node.output[len(results) :]:
-        if name in used:
-            raise call.error(f"its output {name!r} is read, but only its first {len(results)} are supported")
-    return dict(zip(node.output, results, strict=False))
+def _follow(
+    walk: Walk, nodes: Sequence[NodeProto], wanted: set[str], tensors: Mapping[str, Tensor], depth: int = 0
+) -> dict[str, Tensor]:
+    """All tensors that are known behind the nodes on which the wanted ones depend, by name."""
+    known = dict(tensors)
+    for node, used in live_nodes(nodes, wanted):
+        name = _name(node)
+        results = _branch(walk, node, known, depth) if node.op_type == "If" else _results(walk, node, known)
+        for output in node.output[len(results) :]:
+            if output in used:
+                raise _error(node, f"its output {output!r} is read, but only its first {len(results)} are supported")
+        for output, tensor in zip(node.output, results, strict=False):
+            if output in known:
+                raise _error(node, f"makes {output!r}, which is there before: the names of a model have to differ")
+            if output:
+                known[output] = tensor
+                walk.label(tensor.value, output, name)
+    return known
 
 
-def _straightened(nodes: Iterable[NodeProto], values: Mapping[str, Value]) -> Iterator[NodeProto]:
-    """The nodes in order, an `If` whose condition is known by then being replaced by the branch that is taken."""
-    for node in nodes:
-        condition = values.get(node.input[0]) if node.op_type == "If" else None
-        if not isinstance(condition, np.ndarray):
-            yield node
-            continue
-        branch = helper.get_node_attr_value(node, "then_branch" if condition.item() else "else_branch")
-        if branch.initializer:
-            raise GraphError(f"node {node.name or node.output[0]} (If): a branch with constants of its own is not supported")
-        yield from _straightened(branch.node, values)
-        for inner, outer in zip(branch.output, node.output, strict=True):
-            yield helper.make_node("Identity", [inner.name], [outer])
+def _branch(walk: Walk, node: NodeProto, known: Mapping[str, Tensor], depth: int) -> list[Tensor]:
+    """What an `If` returns whose condition is known: the outputs of the branch that is taken."""
+    condition = _read(node, known)[:1]
+    if len(condition) != 1 or condition[0] is None:
+        raise _error(node, "has no condition")
+    value = condition[0].value
+    if not isinstance(value, np.ndarray):
+        raise _error(node, f"this operator is not supported: {REFUSED['If']}")
+    if value.size != 1 or condition[0].kind != TensorProto.BOOL:
+        raise _error(node, "its condition has to be one truth value")
+    if depth >= DEEPEST:
+        raise _error(node, f"lies in more than {DEEPEST} other branches")
+    taken = standard.attributes(_name(node), node, walk.opset).get("then_branch" if value.item() else "else_branch")
+    if not isinstance(taken, GraphProto):
+        raise _error(node, "lacks the branch that its condition chooses")
+    wanted = {entry.name for entry in taken.output}
+    inner = _constants(taken, wanted | {name for entry in taken.node for name in tensors_read(entry)})
+    found = _follow(walk, taken.node, wanted, {**known, **inner}, depth + 1)
+    missing = sorted(wanted - found.keys())
+    if missing or len(taken.output) != len(node.output):
+        raise _error(node, f"its branch does not make {missing[0]!r}" if missing else "its branch has another number of outputs")
+    return [found[entry.name] for entry in taken.output]
 
 
-def _name(node: NodeProto) -> str:
-    return node.name or (node.output[0] if node.output else node.op_type)
-
-
-def _call(node: NodeProto, opset: int, builder: GraphBuilder, values: Mapping[str, Value]) -> Call:
+def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[Tensor]:
+    """What a node makes: nodes of constants are evaluated, the others handled by the table."""
     name = _name(node)
+    inputs = _read(node, known)
+    values = [None if tensor is None else tensor.value for tensor in inputs]
+    kinds = [None if tensor is None else tensor.kind for tensor in inputs]
+    constant = not any(node_of(value) for value in values)
+    if node.op_type in CONTROL or (node.op_type in RANDOM) or not (constant or node.op_type in HANDLERS):
+        reason = REFUSED.get(node.op_type, "`certify supports` lists the operators that are")
+        raise _error(node, f"this operator is not supported: {reason}")
+    if node.op_type not in INTEGER:
+        _require_real(node, inputs)
+    attrs = standard.attributes(name, node, walk.opset)
+    shapes = [None if value is None else _shape(walk.builder, value) for value in values]
+    outputs = standard.infer(name, node, walk.opset, kinds, shapes, values)
+    evaluate = partial(evaluate_node, node, walk.opset)
+    call = Call(node.op_type, name, walk.opset, tuple(values), tuple(kinds), attrs, walk.builder, evaluate)
+    try:
+        made = evaluate([value for value in values if not node_of(value)]) if constant else HANDLERS[node.op_type](call)
+    except GraphError:
+        raise
+    except DAMAGE as error:
+        raise call.error(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    results = made if isinstance(made, tuple) else (made,)
+    return [Tensor(value, kind) for value, kind in zip(results, outputs, strict=False)]
+
+
+def _read(node: NodeProto, known: Mapping[str, Tensor]) -> list[Tensor | None]:
     if node.domain not in DEFAULT_DOMAINS:
         raise GraphError(
-            f"node {name} ({node.domain}.{node.op_type}): operators of the domain {node.domain!r} are not supported; "
+            f"node {_name(node)} ({node.domain}.{node.op_type}): operators of the domain {node.domain!r} are not supported; "
             "export the model with standard ONNX operators"
         )
     for tensor in node.input:
-        if tensor and tensor not in values:
-            raise GraphError(f"node {name} ({node.op_type}): reads {tensor!r}, which nothing before it produces")
-    inputs = tuple(values[tensor] if tensor else None for tensor in node.input)
-    return Call(node.op_type, name, opset, inputs, _attributes(node), builder, partial(evaluate_node, node, opset))
+        if tensor and tensor not in known:
+            raise _error(node, f"reads {tensor!r}, which nothing before it produces")
+    return [known[tensor] if tensor else None for tensor in node.input]
 
 
-def _results(node: NodeProto, call: Call) -> Sequence[Value]:
-    """Nodes of constants are evaluated, the others handled by the table."""
-    if not any(isinstance(value, str) for value in call.inputs) and node.op_type not in (*RANDOM, *CONTROL):
-        return call.evaluate([value for value in call.inputs if not isinstance(value, str)])
-    if node.op_type not in HANDLERS:
-        reason = REFUSED.get(node.op_type, "`certify supports` lists the operators that are")
-        raise call.error(f"this operator is not supported: {reason}")
-    try:
-        result = HANDLERS[node.op_type](call)
-    except GraphError:
-        raise
-    except (ValueError, IndexError, KeyError) as error:
-        raise call.error(str(error)) from error
-    return result if isinstance(result, tuple) else (result,)
+def _require_real(node: NodeProto, inputs: Sequence[Tensor | None]) -> None:
+    """Whole numbers that depend on the network's input are only moved, and cast back."""
+    for tensor in inputs:
+        if tensor is not None and node_of(tensor.value) and tensor.kind not in (*INPUT_TYPES, TensorProto.BFLOAT16):
+            kind = TensorProto.DataType.Name(tensor.kind)
+            raise _error(
+                node, f"computes with elements of type {kind} that depend on the network's input; cast them to float before"
+            )
 
 
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    """Attributes as Python values: text is decoded, subgraphs and tensors stay what they are."""
-    found = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else _plain(value) for name, value in found.items()}
+def _shape(builder: GraphBuilder, value: Value) -> Shape:
+    node = node_of(value)
+    return builder.shape(node) if node is not None else tuple(np.shape(value))
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+def _error(node: NodeProto, reason: str) -> GraphError:
+    return GraphError(f"node {_name(node)} ({node.op_type}): {reason}")
 
 
-def _renamed(graph: Graph, values: Mapping[str, Value], producers: Mapping[str, str]) -> Graph:
+def _name(node: NodeProto) -> str:
+    return node.name or next((output for output in node.output if output), node.op_type)
+
+
+def _renamed(graph: Graph, labels: Mapping[str, tuple[str, str]]) -> Graph:
     """The graph with nodes called as in the model: by the tensor that they are, and as their source the model's node that makes it.
 
-    Of several names for one tensor the first holds. Nodes on the way to a tensor have names and sources of their own.
+    Nodes on the way to a tensor have names and sources of their own, and so has the second of two tensors of one name, in two branches.
     """
     names: dict[str, str] = {}
-    for tensor, value in values.items():
-        if isinstance(value, str):
-            names.setdefault(value, tensor)
-    sources = {node: producers.get(tensor, tensor) for node, tensor in names.items()}
-    taken = {*names.values(), *sources.values()}
-    for node in graph.nodes:
-        if node.name not in names:
-            name = node.name
+    sources: dict[str, str] = {}
+    given: set[str] = set()
+    for node, (tensor, producer) in labels.items():
+        if tensor not in given:
+            names[node], sources[node] = tensor, producer
+            given.add(tensor)
+    taken = {*given, *sources.values()}
+    for entry in graph.nodes:
+        if entry.name not in names:
+            name = entry.name
             while name in taken:
-                name = f"{name}.{node.op}"
+                name = f"{name}.{entry.op}"
             taken.add(name)
-            names[node.name] = sources[node.name] = name
+            names[entry.name] = sources[entry.name] = name
     nodes = (
         replace(node, name=names[node.name], source=sources[node.name], inputs=tuple(names[i] for i in node.inputs))
         for node in graph.nodes

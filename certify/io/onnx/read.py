@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto, external_data_helper
 
 from certify.graph import GraphError
+from certify.io.onnx.live import trimmed
 
 Source = str | os.PathLike[str] | bytes | ModelProto
 
@@ -63,9 +64,9 @@ def _load_external(model: ModelProto, path: Path, first: TensorProto) -> None:
 
 
 def _standard(model: ModelProto) -> ModelProto:
-    """The model with functions that it defines itself written out."""
+    """The model with functions that it defines itself written out, without what its output does not depend on."""
     if not model.functions:
-        return model
+        return trimmed(model)
     from onnx import inliner
 
-    return inliner.inline_local_functions(model)
+    return trimmed(inliner.inline_local_functions(model))

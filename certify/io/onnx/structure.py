@@ -11,7 +11,7 @@ from onnx import TensorProto
 from certify.io import lowering
 from certify.io.onnx.call import Array, Call, Handler
 
-FLOATS = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16}
+REAL = {TensorProto.FLOAT, TensorProto.DOUBLE}
 
 
 def _move(call: Call) -> tuple[str, ...]:
@@ -51,12 +51,28 @@ def _dropout(call: Call) -> str:
 
 
 def _cast(call: Call) -> str:
-    if call.attrs["to"] not in FLOATS:
-        target = TensorProto.DataType.Name(call.attrs["to"])
-        raise call.error(
-            f"casts what depends on the network's input to {target}; only casts between floating-point types are supported"
-        )
-    return call.variable()
+    return _as_kind(call, call.attrs["to"])
+
+
+def _cast_like(call: Call) -> str:
+    return _as_kind(call, call.kinds[1])
+
+
+def _as_kind(call: Call, kind: int | None) -> str:
+    """What is cast to a type of elements: itself, where a real number stays one; float32 and float64 are what verdicts take for that.
+
+    Whole numbers are rounded towards zero, exactly so on the range of int64; what lies beyond the range of a type has no meaning in the
+    standard, and is in reach for all narrower ones.
+    """
+    if kind in REAL or kind == call.kinds[0]:
+        return call.variable()
+    if kind == TensorProto.INT64:
+        return lowering.truncate(call.builder, call.variable(), call.name)
+    target = TensorProto.DataType.Name(kind)
+    raise call.error(
+        f"casts what depends on the network's input to {target.lower()} ({target}), which rounds it; export the model without that "
+        "cast, in one floating-point type"
+    )
 
 
 def _concat(call: Call) -> str:
@@ -105,6 +121,11 @@ def _trilu(call: Call) -> str:
     return lowering.scale(call.builder, call.variable(), call.on_stand_ins(1.0)[0], call.name)
 
 
+INTEGER: frozenset[str] = frozenset(
+    {"Cast", "CastLike", "Identity", "Concat", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten"}
+)
+"""What whole numbers that depend on the network's input may go through: arithmetic on them would divide and overflow in its own way."""
+
 MOVES = ("Slice", "Split", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Compress")
 
 HANDLERS: Mapping[str, Handler] = {
@@ -112,7 +133,8 @@ HANDLERS: Mapping[str, Handler] = {
     "Flatten": _flatten,
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("Shape", "Size"), _measure),
-    **dict.fromkeys(("Identity", "CastLike"), _identity),
+    "Identity": _identity,
+    "CastLike": _cast_like,
     "Transpose": _transpose,
     "Dropout": _dropout,
     "Cast": _cast,

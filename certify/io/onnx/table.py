@@ -17,6 +17,9 @@ HANDLERS: Mapping[str, Handler] = {
     **structure.HANDLERS,
 }
 
+# Which of them take whole numbers that depend on the network's input.
+INTEGER = structure.INTEGER | {*structure.MOVES}
+
 # What else a model may hold: operators that make constants of nothing or of shapes.
 OPERATORS = sorted({*HANDLERS, "Constant", "ConstantOfShape", "EyeLike", "Range"})
 
