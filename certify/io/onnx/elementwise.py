@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ def _unary(op: str, *attributes: str) -> Handler:
     """The canonical operator of one input, with the ONNX attributes of these names."""
 
     def handle(call: Call) -> str:
-        return call.emit(op, call.variable(), **{name: float(call.attrs[name]) for name in attributes})
+        attrs: dict[str, Any] = {name: float(call.attrs[name]) for name in attributes}
+        return call.emit(op, call.variable(), **attrs)
 
     return handle
 

@@ -214,7 +214,8 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     inputs = _read(node, known)
     values = [None if tensor is None else tensor.value for tensor in inputs]
     kinds = [None if tensor is None else tensor.kind for tensor in inputs]
-    constant = not any(node_of(value) for value in values)
+    constants = [value for value in values if not isinstance(value, str)]
+    constant = len(constants) == len(values)
     if node.op_type in CONTROL or (node.op_type in RANDOM) or not (constant or node.op_type in HANDLERS):
         reason = REFUSED.get(node.op_type, "`certify supports` lists the operators that are")
         raise _error(node, f"this operator is not supported: {reason}")
@@ -226,7 +227,7 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     evaluate = partial(evaluate_node, node, walk.opset)
     call = Call(node.op_type, name, walk.opset, tuple(values), tuple(kinds), attrs, walk.builder, evaluate)
     try:
-        made = evaluate([value for value in values if not node_of(value)]) if constant else HANDLERS[node.op_type](call)
+        made = evaluate(constants) if constant else HANDLERS[node.op_type](call)
     except GraphError:
         raise
     except DAMAGE as error:
@@ -258,8 +259,7 @@ def _require_real(node: NodeProto, inputs: Sequence[Tensor | None]) -> None:
 
 
 def _shape(builder: GraphBuilder, value: Value) -> Shape:
-    node = node_of(value)
-    return builder.shape(node) if node is not None else tuple(np.shape(value))
+    return builder.shape(value) if isinstance(value, str) else np.shape(np.asarray(value))
 
 
 def _error(node: NodeProto, reason: str) -> GraphError:
