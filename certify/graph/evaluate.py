@@ -155,8 +155,8 @@ def _exponential_unit(x: Array, alpha: float = 1.0, gamma: float = 1.0, width: f
     return gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / width))
 
 
-def _gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+def _gelu_tanh(x: Array, cubic: float = 0.044715) -> Array:
+    return 0.5 * x * (1 + np.tanh(sqrt(2 / np.pi) * (x + cubic * x**3)))
 
 
 def _hard_sigmoid(x: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from certify.graph.graph import Graph, Node
 from certify.graph.passes.rewrite import Draft, sweep
 
+LARGEST = 2.0**52  # sums of exponents up to this are exact
+
 
 def fuse_powers(graph: Graph) -> Graph:
     """The same function with x * x as square, and products of whole positive powers of one node as pow."""
@@ -27,7 +29,7 @@ def _fuse(draft: Draft, node: Node) -> None:
 def _powers(draft: Draft, name: str) -> dict[str, int]:
     """The nodes that this one is a whole positive power of, itself included, and the exponents."""
     node = draft.node(name)
-    exponent = {"square": 2, "pow": node.attrs.get("exponent")}.get(node.op)
-    if exponent is None or exponent != int(exponent) or exponent < 1:
+    exponent = float({"square": 2.0, "pow": node.attrs.get("exponent", 0.0)}.get(node.op, 0.0))
+    if not exponent.is_integer() or not 1 <= exponent <= LARGEST:
         return {name: 1}
     return {name: 1, node.inputs[0]: int(exponent)}

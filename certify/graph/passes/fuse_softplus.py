@@ -17,7 +17,7 @@ def _fuse(draft: Draft, node: Node) -> None:
     if node.op != "log":
         return
     plus = draft.producer(node)
-    if plus.op != "shift" or draft.scalar(plus.params["offset"]) != 1:
+    if plus.op != "shift" or not draft.equals(plus.params["offset"], 1.0):
         return
     exponential = draft.producer(plus)
     if exponential.op == "exp":

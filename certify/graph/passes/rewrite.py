@@ -53,15 +53,18 @@ class Draft:
 
     def equals(self, name: str, number: float) -> bool:
         """Whether the constant is fixed, and the real numbers that it stands for are all this one."""
-        value = self._constants.get(name)
-        return self.scalar(name) == number and (value.exact if isinstance(value, DoubleDouble) else True)
+        value = self.number(name)
+        return value is not None and value.exact and float(value.high) == number
 
-    def scalar(self, name: str) -> float | None:
-        """The one value of a fixed constant whose elements are all equal, else None."""
-        value = self.array(name)
-        if value is None or value.size == 0 or np.ptp(value) != 0:
+    def number(self, name: str) -> DoubleDouble | None:
+        """The one real number, a scalar, that all elements of a fixed constant stand for, else None."""
+        if self.array(name) is None:
             return None
-        return float(value.flat[0])
+        value = exactly(self._constants[name])
+        parts = (value.high, value.low, value.error)
+        if value.high.size == 0 or any(part.min() != part.max() for part in parts):
+            return None
+        return DoubleDouble(*(part.flat[0].reshape(()) for part in parts))
 
     def shape(self, name: str) -> Shape:
         """Shape of a constant, be it stored or derived."""

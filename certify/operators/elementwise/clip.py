@@ -12,16 +12,7 @@ from torch import Tensor
 
 from certify.graph import Node
 from certify.operators.base import Elementwise, Line, Lines, Params
-from certify.operators.elementwise.rounding import eps, tiny
-
-
-def rounded(number: float, like: Tensor, direction: float) -> float:
-    """`number` as a number of like's dtype, rounded towards `direction` (an infinity) if it is not one."""
-    if like.dtype == torch.float64:
-        return number
-    nearest = np.float32(number)
-    outside = (float(nearest) - number) * direction < 0
-    return float(np.nextafter(nearest, np.float32(direction))) if outside else float(nearest)
+from certify.operators.elementwise.rounding import eps, rounded, tiny
 
 
 def limits(node: Node, like: Tensor, direction: float) -> tuple[float, float]:

@@ -39,7 +39,7 @@ CURVES: Mapping[str, Facts] = {
     "atan": _is(s_shaped.ATAN),
     "softsign": _is(s_shaped.SOFTSIGN),
     "gelu": _is(gates.GELU),
-    "gelu_tanh": _is(gates.GELU_TANH),
+    "gelu_tanh": lambda attrs: gates.gelu_tanh(float(attrs.get("cubic", gates.CUBIC))),
     "silu": _is(gates.SILU),
     "mish": _is(gates.MISH),
     "hard_swish": _is(gates.HARD_SWISH),

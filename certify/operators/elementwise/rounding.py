@@ -8,6 +8,7 @@ processors have room.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,15 @@ def tiny(x: Tensor) -> float:
 def largest(x: Tensor) -> float:
     """Largest finite number of x's dtype."""
     return torch.finfo(x.dtype).max
+
+
+def rounded(number: float, like: Tensor, direction: float) -> float:
+    """`number` as a number of like's dtype, rounded towards `direction` (an infinity) if it is not one."""
+    if like.dtype == torch.float64:
+        return number
+    nearest = np.float32(number)
+    outside = (float(nearest) - number) * direction < 0
+    return float(np.nextafter(nearest, np.float32(direction))) if outside else float(nearest)
 
 
 def function_error(x: Tensor, scale: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ from torch import Tensor
 
 from certify.operators.elementwise.curve import Curve, Piece
 from certify.operators.elementwise.root import crossing
-from certify.operators.elementwise.rounding import eps, function_error, largest, tiny
+from certify.operators.elementwise.rounding import eps, function_error, largest, rounded, tiny
 
 
 class Sample(NamedTuple):
@@ -131,14 +132,21 @@ def interval(curve: Curve, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     points = [sample(curve, x) for x in (l, u, *(turn(l, u) for turn in curve.turns))]
     top = reduce(torch.maximum, [p.y.clamp(min=-largest(l)) + 2 * p.error for p in points])  # infinite where y overflowed
     known = torch.as_tensor(curve.known(l, u), device=l.device)
-    low, high = curve.range
+    low, high = _range(curve, l)
     return _least_value(curve, points, known), torch.where(known, top.clamp(low, high), high)
 
 
 def _least_value(curve: Curve, points: Sequence[Sample], known: Tensor) -> Tensor:
     """The least value of f, given the ends and turning points, rounded down."""
     bottom = reduce(torch.minimum, [p.y - 2 * p.error for p in points])
-    return torch.where(known, bottom.clamp(*curve.range), curve.range[0])
+    low, high = _range(curve, bottom)
+    return torch.where(known, bottom.clamp(low, high), low)
+
+
+def _range(curve: Curve, like: Tensor) -> tuple[float, float]:
+    """The range of f, rounded outward to like's dtype."""
+    low, high = curve.range
+    return rounded(low, like, -inf), rounded(high, like, inf)
 
 
 def chord_slope(curve: Curve, left: Sample, right: Sample) -> Tensor:

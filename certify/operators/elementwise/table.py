@@ -39,7 +39,11 @@ S_SHAPED: Mapping[str, Elementwise] = {
 
 GATES: Mapping[str, Elementwise] = {
     "gelu": mixed(lambda x, attrs: F.gelu(x), CURVES["gelu"]),
-    "gelu_tanh": mixed(lambda x, attrs: F.gelu(x, approximate="tanh"), CURVES["gelu_tanh"]),
+    "gelu_tanh": mixed(
+        lambda x, attrs: CURVES["gelu_tanh"](attrs).value(x),
+        CURVES["gelu_tanh"],
+        examples=(({}, {}), ({"cubic": 0.04}, {}), ({"cubic": 0.05}, {})),
+    ),
     "silu": mixed(lambda x, attrs: F.silu(x), CURVES["silu"]),
     "mish": mixed(lambda x, attrs: F.mish(x), CURVES["mish"]),
     "hard_swish": mixed(lambda x, attrs: F.hardswish(x), CURVES["hard_swish"], kinks=(-3.0, 3.0)),

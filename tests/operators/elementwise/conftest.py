@@ -49,7 +49,6 @@ def power(x: mpf, exponent: float) -> mpf:
 
 
 SELU = (1.6732632423543772, 1.0507009873554805)
-CUBIC = mpf(0.044715)
 
 EXACT: Mapping[str, Exact] = {
     "relu": lambda x: max(x, mpf(0)),
@@ -68,7 +67,7 @@ EXACT: Mapping[str, Exact] = {
     "atan": mpmath.atan,
     "softsign": lambda x: x / (1 + abs(x)),
     "gelu": lambda x: x / 2 * mpmath.erfc(-x / mpmath.sqrt(2)),
-    "gelu_tanh": lambda x: x * sigmoid(2 * mpmath.sqrt(2 / mpmath.pi) * (x + CUBIC * x**3)),
+    "gelu_tanh": lambda x, cubic=0.044715: x * sigmoid(2 * mpmath.sqrt(2 / mpmath.pi) * (x + mpf(cubic) * x**3)),
     "silu": lambda x: x * sigmoid(x),
     "mish": lambda x: x * mpmath.tanh(softplus(x)),
     "hard_swish": lambda x: x * clamped(x + 3, 0.0, 6.0) / 6,
