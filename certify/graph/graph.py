@@ -57,13 +57,17 @@ class Derived:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order, the constants they use, one input and one output."""
+    """Nodes in topological order, the constants they use, one input and one output.
+
+    `rounded` names the constants that are not what they stand for, but within two units of relative error of it (see `fold_affine`).
+    """
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, Any]
     derived: tuple[Derived, ...]
     input: str
     output: str
+    rounded: frozenset[str] = frozenset()
 
     def node(self, name: str) -> Node:
         """The node of that name, else the first of that source name; a `GraphError` lists near names where there is none."""

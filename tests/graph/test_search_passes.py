@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from certify.bounds.compute import compute_bounds
 from certify.graph import Graph, GraphBuilder
+from certify.graph.passes import normalise
 from certify.graph.passes.opposite_relus import opposite_relus
 from certify.graph.passes.sparse_layers import sparse_layers
 from certify.sets import Box
@@ -64,6 +65,23 @@ def test_networks_without_such_layers_are_left_as_they_are(seed: int) -> None:
     for graph in (random_graph(seed), mlp(seed, (4, 8, 2))):
         assert opposite_relus(graph) is graph
         assert sparse_layers(graph) is graph
+
+
+def test_rows_that_are_opposite_only_after_rounding_are_not_merged() -> None:
+    graph = two_layers(np.array([[0.1], [-0.1]]), np.zeros(2), np.ones((1, 2)))
+    assert opposite_relus(graph) is not graph
+    builder = GraphBuilder()
+    x = builder.input("x", (1, 1))
+    for factor in (0.3, 0.7):
+        x = builder.add("scale", [x], {"factor": builder.constant("factor", np.array(factor))})
+    weight, last = builder.constant("w", np.array([[0.1], [-0.1 * (1 + 2.0**-52)]])), builder.constant("v", np.ones((1, 2)))
+    relu = builder.add("relu", [builder.add("linear", [x], {"weight": weight})])
+    folded = normalise(builder.build(builder.add("linear", [relu], {"weight": last})))
+    assert [node.op for node in folded.nodes] == ["input", "linear", "relu", "linear"]
+    assert len(folded.rounded) == 1
+    same = folded.constants[next(iter(folded.rounded))]
+    same[1] = -same[0]  # as rounding might have left them
+    assert opposite_relus(folded) is folded
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,6 +16,7 @@ from certify.graph.passes.merge_constants import merge_constants
 from certify.graph.passes.merge_layers import merge_layers
 from certify.graph.passes.merge_moves import merge_moves
 from certify.graph.passes.merge_padding import merge_padding
+from certify.graph.passes.quarter_squares import quarter_squares
 from certify.graph.passes.swap_moves import swap_moves
 
 Pass = Callable[[Graph], Graph]
@@ -32,8 +33,13 @@ def normalise(graph: Graph) -> Graph:
     module stay live, as derived constants.
     """
     graph = _until_stable([partial(_until_stable, FUSIONS), partial(_until_stable, MERGERS)], graph)
-    rounded = {name: value.high if isinstance(value, DoubleDouble) else value for name, value in graph.constants.items()}
-    return graph if all(rounded[name] is value for name, value in graph.constants.items()) else replace(graph, constants=rounded)
+    graph = _until_stable(MERGERS, quarter_squares(graph))  # products that are none of the known functions
+    pairs = {name: value for name, value in graph.constants.items() if isinstance(value, DoubleDouble)}
+    if not pairs:
+        return graph
+    highs = {name: value.high for name, value in pairs.items()}
+    inexact = frozenset(name for name, value in pairs.items() if not value.exact)
+    return replace(graph, constants={**graph.constants, **highs}, rounded=graph.rounded | inexact)
 
 
 def _until_stable(passes: Sequence[Pass], graph: Graph) -> Graph:

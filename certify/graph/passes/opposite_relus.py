@@ -1,5 +1,7 @@
 """relu(-z) = relu(z) - z: of two neurons with opposite inputs one is left.
 
+That holds where one input is exactly the other's negative: constants that were rounded (`Graph.rounded`) are not compared.
+
 Networks that compute minima and maxima by four neurons each (two-level lattices) then have one for each, and their linear part is exact
 in every bound. Not part of `normalise`: it turns a chain of layers into a graph with branches.
 """
@@ -19,7 +21,7 @@ Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 def opposite_relus(graph: Graph) -> Graph:
     """The same function, with linear, relu, linear rewritten where rows of the first are the negative of others.
 
-    Of such a pair z and relu(z) go on, with weights that are sums of two old ones, in float64.
+    Of such a pair z and relu(z) go on, with weights that are sums of two old ones, rounded once.
     """
     return sweep(graph, _rewrite)
 
@@ -34,7 +36,7 @@ def _rewrite(draft: Draft, node: Node) -> None:
     if not paired.any():
         return
     # v relu(z) + w relu(-z) = (v + w) relu(z) - w z
-    bent = outer[:, kept] + np.where(paired, outer[:, opposite], 0)
+    bent = outer[:, kept] + np.where(paired, outer[:, opposite], 0)  # exact numbers: the sum's one rounding is relative
     straight = -outer[:, opposite[paired]]
     used = np.flatnonzero((bent != 0).any(axis=0))
     emitter = Emitter(draft, node)
@@ -62,10 +64,10 @@ def _layers(draft: Draft, node: Node) -> tuple[str, Layer, Layer] | None:
 
 
 def _layer(draft: Draft, node: Node) -> Layer | None:
-    """Weight and bias in float64; None where they are live."""
-    weight = draft.array(node.params["weight"])
-    bias = draft.array(node.params["bias"]) if "bias" in node.params else np.zeros(node.shape[1])
-    return None if weight is None or bias is None else (weight.astype(np.float64), bias.astype(np.float64))
+    """Weight and bias; None where they are live, or were rounded."""
+    weight = draft.exact(node.params["weight"])
+    bias = draft.exact(node.params["bias"]) if "bias" in node.params else np.zeros(node.shape[1])
+    return None if weight is None or bias is None else (weight, bias)
 
 
 def _pairs(rows: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

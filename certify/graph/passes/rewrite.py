@@ -56,6 +56,13 @@ class Draft:
         value = self.number(name)
         return value is not None and value.exact and float(value.high) == number
 
+    def exact(self, name: str) -> np.ndarray | None:
+        """The constant of that name in doubles if it is fixed and these are the real numbers that it stands for, else None."""
+        value = self._constants.get(name)
+        rounded = name in self._graph.rounded or (isinstance(value, DoubleDouble) and not value.exact)
+        array = self.array(name)
+        return None if array is None or rounded else array.astype(np.float64, copy=False)
+
     def number(self, name: str) -> DoubleDouble | None:
         """The one real number, a scalar, that all elements of a fixed constant stand for, else None."""
         if self.array(name) is None:
@@ -64,7 +71,7 @@ class Draft:
         parts = (value.high, value.low, value.error)
         if value.high.size == 0 or any(part.min() != part.max() for part in parts):
             return None
-        return DoubleDouble(*(part.flat[0].reshape(()) for part in parts))
+        return DoubleDouble(*(np.asarray(part.flat[0]) for part in parts))
 
     def shape(self, name: str) -> Shape:
         """Shape of a constant, be it stored or derived."""
