@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from certify.graph import Graph
+from certify.graph.formats import FORMATS
 
 if TYPE_CHECKING:
     import torch
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 class Model:
     """A network as the engine sees it. Made by `certify.load` and `certify.compile`, or from a `Graph` built by hand.
 
-    `reference` evaluates the original (onnxruntime, or the torch module) on one float32 array of `graph.input_shape` and returns the
-    output array: the judge of every witness. `live` says that the constants are a module's parameters, which may change between calls.
+    `reference` evaluates the original (onnxruntime, or the torch module) on one array of `graph.input_shape` and returns the output
+    array: the judge of every witness. `live` says that the constants are a module's parameters, which may change between calls.
+    `precision` names the format of the original's inputs, which it computes in: "float32", "float16", "bfloat16" or "float64".
     """
 
     graph: Graph
     name: str = "model"
     reference: Callable[[np.ndarray], np.ndarray] | None = None
     live: bool = False
+    precision: str = "float32"
     _programs: dict[tuple[torch.dtype, str], Program] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def program(self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Program:
@@ -44,6 +47,17 @@ class Model:
         if key not in self._programs:
             self._programs[key] = bind(self.graph, dtype, device)
         return self._programs[key]
+
+    @property
+    def takes_decimals(self) -> bool:
+        """Whether its inputs are fine enough to stand for decimals; of coarser ones a witness has to be the very point that is run."""
+        return FORMATS[self.precision].epsilon <= FORMATS["float32"].epsilon
+
+    def frozen(self) -> Graph:
+        """The graph whose constants are arrays: what a live module's parameters are now."""
+        if not self.live:
+            return self.graph
+        return replace(self.graph, constants={name: _to_array(value) for name, value in self.graph.constants.items()})
 
     def to_input(self, x: Tensor) -> Tensor:
         """Views `x`, (batch, ...), as (batch, *graph.input_shape); a ValueError where its shape does not fit.
@@ -64,3 +78,11 @@ class Model:
         """Evaluates the graph: (batch, *input) to (batch, *output), differentiable, in the dtype and on the device of `x`."""
         program = self.program(x.dtype, x.device)
         return self.from_output(program.evaluate(self.to_input(x)))
+
+
+def _to_array(value: Any) -> np.ndarray:
+    """A constant as an array; of a format that numpy lacks, in float32."""
+    import torch
+
+    tensor = torch.as_tensor(value).detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.graph.formats import FORMATS
 from certify.io.vnnlib import element
 from certify.model import Model
 from certify.specification import Declaration, Specification, Tensor
@@ -59,18 +60,20 @@ class Replay:
 
 
 def replay(model: Model, spec: Question, x: NDArray[np.floating], clauses: NDArray[np.intp] | None = None) -> Replay:
-    """Runs x, rounded to float32, in the original model and checks it strictly: exact input set, exact atoms, no tolerance.
+    """Runs x, rounded to what the model takes, in the original model and checks it strictly: exact input set, exact atoms, no tolerance.
 
-    `clauses` limits the check to some clauses. A model built by hand is its own original. A ValueError where the output is NaN.
+    What is checked is the point that is run: a float16 point of a float16 model, a float32 point of others. `clauses` limits the check
+    to some clauses. A model built by hand is its own original. A ValueError where the output is NaN.
     """
     bound = spec.bind(model.graph.input_shape, model.graph.output_shape)
-    point = np.asarray(x, dtype=np.float32).reshape(model.graph.input_shape)
+    rounded = FORMATS[model.precision].round(np.asarray(x, dtype=np.float32))
+    point = rounded.astype(np.float32, copy=False).reshape(model.graph.input_shape)
     y = run_original(model, point)
     witness = Witness(point, y)
     numbers = range(len(bound.clauses)) if clauses is None else [int(i) for i in clauses]
     inside = {r: bound.inputs.contains(r, point.ravel()) for r in {bound.clauses[i].region for i in numbers}}
     if not any(inside.values()):
-        return Replay(witness, None, "the point, as float32, lies outside the input set")
+        return Replay(witness, None, f"the point, as {model.precision}, lies outside the input set")
     for i in numbers:
         clause = bound.clauses[i]
         if inside[clause.region] and all(atom.holds(point.ravel(), y.ravel()) for atom in clause.atoms):
@@ -88,7 +91,8 @@ def run_original(model: Model, x: NDArray[np.float32]) -> NDArray[np.floating]:
 
 def _evaluate(model: Model, x: NDArray[np.float32]) -> NDArray[np.floating]:
     if model.reference is not None:
-        return np.asarray(model.reference(x))
+        y = np.asarray(model.reference(x))
+        return y.astype(np.promote_types(y.dtype, np.float32), copy=False)
     import torch
 
     with torch.no_grad():

@@ -16,6 +16,7 @@ from torch import Tensor
 from certify.io.witness import Witness, replay
 from certify.model import Model
 from certify.search.descent import Effort, Loss, descend
+from certify.search.nearest import Nearest
 from certify.search.stage import Problem, Progress, count
 from certify.sets import Box, LpBall
 from certify.specification import Specification
@@ -59,6 +60,7 @@ def attack(
         seed=problem.seed,
         deadline=time.monotonic() + share * problem.remaining(),
         device=problem.device,
+        nearest=problem.nearest,
     )
     outcome = "no witness found" if witness is None else "found a witness, replayed in the original model"
     gradients = ", gradients through flat activations" if leak else ""
@@ -75,10 +77,11 @@ def find_witness(
     seed: int = 0,
     deadline: float = inf,
     device: torch.device | str = "cpu",
+    nearest: Nearest | None = None,
 ) -> Witness | None:
     """A point that satisfies one of the clauses (numbers into a bound specification), strictly replayed in the original; or None.
 
-    The search runs inside the float32 sets rounded inward, so that what it finds is a point of the exact set.
+    The search runs inside the sets rounded inward, so that what it finds is a point of the exact set. `nearest` is offered the others.
     """
     attackable = spec.inputs.attackable()
     candidates = np.array([i for i in clauses if attackable[spec.clauses[i].region]], dtype=np.intp)
@@ -93,6 +96,8 @@ def find_witness(
         region = region.map(lambda t: model.to_input(t.reshape(len(t), *model.graph.input_shape)).to(device))
         loss = conjunction(spec, part, device)
         points, values = descend(model, region, loss, effort, seed=seed + start, deadline=deadline)
+        if nearest is not None:
+            nearest.offer(points.cpu().numpy(), values.cpu().numpy())
         order = values.argsort()[:_MAX_REPLAYS]
         for i in order[values[order] <= _NEAR].tolist():
             found = replay(model, spec, points[i].cpu().numpy(), part[i : i + 1])

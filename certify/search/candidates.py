@@ -36,7 +36,7 @@ def evaluate(
     A ValueError where the network's output is NaN.
     """
     model, table = problem.model, problem.table
-    low, high = (end[region] for end in input_boxes(problem).inward(np.float32))
+    low, high = (end[region].astype(np.float32) for end in input_boxes(problem).inward())
     inside = np.clip(points.astype(np.float32), low, high)
     if not len(inside):
         return Tried(inside, clause, np.zeros(0))
@@ -51,7 +51,9 @@ def evaluate(
     if table.directions.inputs is not None:
         excess += np.einsum("ri,ri->r", table.directions.inputs[table.direction[atoms]], inside[point])
     reachable = (low <= high).all(axis=1)
-    return Tried(inside, clause, np.where(reachable, np.maximum.reduceat(excess, first), np.inf))
+    value = np.where(reachable, np.maximum.reduceat(excess, first), np.inf)
+    problem.nearest.offer(inside, value)
+    return Tried(inside, clause, value)
 
 
 def first_witness(problem: Problem, tried: Tried) -> Witness | None:

@@ -30,7 +30,7 @@ class Attack:
         self._problem, self._engine, self._number = problem, engine, number
         self._random = np.random.default_rng(problem.seed)
         region = np.array([problem.spec.clauses[c].region for c in number], dtype=np.intp)
-        lower, upper = problem.spec.inputs.inward(np.float32)
+        lower, upper = problem.spec.inputs.inward()
         self._lower, self._upper = lower[region].astype(np.float64), upper[region].astype(np.float64)
         self._possible = np.asarray((self._lower <= self._upper).all(axis=1))
 
@@ -67,6 +67,7 @@ class Attack:
         lower, upper = self._lower[clause], self._upper[clause]
         steps = STEPS if self._engine.boxes < LONG_AFTER else LONG_STEPS
         values = self._engine.descend(clause, lower, upper, points, steps)
+        self._problem.nearest.offer(points, values)
         order = np.argsort(values, kind="stable")[:REPLAYS]
         for i in order[values[order] <= NEAR]:
             point = np.clip(points[i].astype(np.float32), lower[i].astype(np.float32), upper[i].astype(np.float32))

@@ -59,7 +59,12 @@ def _nearby(model: Model, inputs: Boxes, regions: list[int]) -> Box:
 
 
 def confirm(model: Model, spec: Specification, clause: int, x: NDArray[np.float32]) -> Witness | None:
-    """The witness at the decimal point of the clause's set next to the float32 point x, where all that is said above holds; or None."""
+    """The witness at the decimal point of the clause's set next to the float32 point x, where all that is said above holds; or None.
+
+    None of a model whose inputs are coarser than float32: the point that its runtime makes of a decimal may be far from it.
+    """
+    if not model.takes_decimals:
+        return None
     atoms, region = spec.clauses[clause].atoms, spec.clauses[clause].region
     assert isinstance(spec.inputs, Boxes)
     literals = _literals(spec.inputs, region, x.ravel())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from certify.io.witness import Witness
 from certify.search.evidence import Discard, Evidence
+from certify.search.nearest import Nearest
 from certify.search.problem import Table
 from certify.specification import Specification
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be decided, and with what. `deadline` is a time.monotonic() value; `memory` are bytes that domains may take."""
+    """What is to be decided, and with what. `deadline` is a time.monotonic() value; `memory` are bytes that domains may take.
+
+    `nearest` keeps points that came near a witness.
+    """
 
     model: Model
     spec: Specification
@@ -33,6 +37,7 @@ class Problem:
     seed: int = 0
     evidence: Evidence = field(default_factory=Discard)
     memory: int = 4 << 30
+    nearest: Nearest = field(default_factory=Nearest)
 
     def remaining(self) -> float:
         """Seconds left."""

@@ -27,6 +27,7 @@ def try_points(problem: Problem, clause: int, points: NDArray[np.float64]) -> Wi
     inside = spec.inputs.attack_region([region] * len(points))
     x = project(inside, interior(inside), torch.from_numpy(points.astype(np.float32))).numpy()
     violation = _violation(problem, clause, x)
+    problem.nearest.offer(x, violation)
     for i in np.argsort(violation, kind="stable")[:_MOST_REPLAYS]:
         if violation[i] <= _NEAR:
             found = replay(problem.model, spec, x[i], np.array([clause], dtype=np.intp))

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from certify.graph.formats import FORMATS
 from certify.io.witness import Question
+from certify.search.comparison import compare_on_sets
 from certify.search.evidence import Discard, Evidence
 from certify.search.plan import choose
 from certify.search.problem import tabulate
@@ -38,15 +40,19 @@ def verify(
     `method` is "auto" or one of `plan.METHODS`; `timeout` is in seconds and checked between steps; `evidence` receives what a proof needs
     of every closed domain. Time limits apart, the verdict is deterministic for a seed; which witness is found and what margin is proved
     may depend on timing, where threads share a search.
-    ValueError where the property does not fit the network, or where something is NaN: there is no verdict then.
+    ValueError where the property does not fit the network, where something is NaN, or where the graph of which all was proved differs
+    from the original model on the sets: there is no verdict then.
     """
     started = time.monotonic()
     bound = spec.bind(model.graph.input_shape, model.graph.output_shape)
+    bound = replace(bound, inputs=bound.inputs.on_grid(FORMATS[model.precision].grid))
     deadline = inf if timeout is None else started + timeout
     problem = Problem(model, bound, tabulate(bound), deadline, device, seed, evidence or Discard())
     why, stages = choose(problem, method)
     progress, notes = _start(problem)
     progress, finished = _run(problem, progress.noted(why), stages)
+    if progress.witness is None and not progress.open.any():
+        progress = progress.noted(compare_on_sets(problem))
     return _conclude(problem, progress, finished, notes, time.monotonic() - started)
 
 
@@ -60,7 +66,9 @@ def _start(problem: Problem) -> tuple[Progress, tuple[str, ...]]:
     regions = np.unique([clause.region for clause, some in zip(spec.clauses, nonempty, strict=True) if some]).astype(np.intp)
     barren = int((~spec.inputs.attackable()[regions]).sum())
     if barren:
-        notes = (*notes, f"{barren} of {len(regions)} input sets hold no float32 point: a witness there is a decimal point")
+        consequence = "a witness there is a decimal point" if problem.model.takes_decimals else "no witness can be run there"
+        grid = np.dtype(spec.inputs.grid).name
+        notes = (*notes, f"{barren} of {len(regions)} input sets hold no {grid} point: {consequence}")
     return Progress(nonempty, np.where(nonempty, -inf, inf), log=notes), notes
 
 

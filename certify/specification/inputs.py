@@ -1,13 +1,13 @@
 """Input sets with exact ends: what proofs must cover, what attacks may use, and membership without rounding.
 
-Inputs are flat, in C order. Proofs use `region`, rounded outward; attacks use `attack_region`, rounded inward, so that every
-float32 point of it is a point of the exact set.
+Inputs are flat, in C order. Proofs use `region`, rounded outward; attacks use `attack_region`, rounded inward, so that every point of
+it that is a number of the `grid` (float32, or the float16 of a float16 model) is a point of the exact set.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,11 @@ class Boxes:
 
     lower: Rationals
     upper: Rationals
+    grid: DTypeLike = field(default=np.float32, kw_only=True)
+
+    def on_grid(self, grid: DTypeLike) -> Boxes:
+        """The same boxes, whose points are looked for among the numbers of this format."""
+        return replace(self, grid=grid)
 
     @property
     def count(self) -> int:
@@ -45,8 +50,9 @@ class Boxes:
         """The smallest boxes with ends in this precision that cover the exact ones."""
         return self.lower.down(dtype), self.upper.up(dtype)
 
-    def inward(self, dtype: DTypeLike = np.float32) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The largest boxes with ends in this precision inside the exact ones; lower > upper where no such float exists."""
+    def inward(self, dtype: DTypeLike | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The largest boxes with ends in this precision (the grid's) inside the exact ones; lower > upper where no such float exists."""
+        dtype = self.grid if dtype is None else dtype
         return self.lower.up(dtype), self.upper.down(dtype)
 
     def contains(self, index: int, x: NDArray[Any]) -> bool:
@@ -56,7 +62,7 @@ class Boxes:
         return bool((above & below).all())
 
     def attackable(self) -> NDArray[np.bool_]:
-        """Which boxes hold a float32 point: (count,)."""
+        """Which boxes hold a point of the grid: (count,)."""
         lower, upper = self.inward()
         return np.asarray((lower <= upper).all(axis=1))
 
@@ -76,7 +82,8 @@ class Boxes:
         from certify.sets import Box
 
         rows = np.asarray(index)
-        return Box(torch.from_numpy(self.lower[rows].up(np.float32)), torch.from_numpy(self.upper[rows].down(np.float32)))
+        ends = (self.lower[rows].up(self.grid), self.upper[rows].down(self.grid))
+        return Box(*(torch.from_numpy(end.astype(np.float32)) for end in ends))
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class Ball:
     eps: Fraction
     p: float
     domain: Boxes
+    grid: DTypeLike = field(default=np.float32, kw_only=True)
 
     count = 1
 
@@ -97,6 +105,10 @@ class Ball:
             raise ValueError(f"eps must not be negative, got {float(self.eps):g}")
         if not self.domain.contains(0, self.center):
             raise ValueError("the centre does not lie in the domain; check the scaling of the data")
+
+    def on_grid(self, grid: DTypeLike) -> Ball:
+        """The same ball, whose points are looked for among the numbers of this format."""
+        return replace(self, grid=grid)
 
     @property
     def size(self) -> int:
@@ -114,7 +126,7 @@ class Ball:
         return self.domain.contains(0, x) and sum((d**power for d in offsets), Fraction(0)) <= self.eps**power
 
     def attackable(self) -> NDArray[np.bool_]:
-        """Whether a float32 point of the set is easy to find: the centre itself, or a ball around its nearest neighbour."""
+        """Whether a point of the grid is easy to find: the centre itself, or a ball around its nearest neighbour."""
         return np.array([self._attack_eps() >= 0.0])
 
     def region(self, index: Sequence[int] | NDArray[Any]) -> LpBall:
@@ -123,15 +135,19 @@ class Ball:
 
     def attack_region(self, index: Sequence[int] | NDArray[Any]) -> LpBall:
         """A float32 `LpBall` inside the set, once for every entry of `index`."""
-        return self._ball(self._attack_center(), self._attack_eps(), self.domain.inward(np.float32), len(index))
+        return self._ball(self._attack_center(), self._attack_eps(), self._attack_domain(), len(index))
+
+    def _attack_domain(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        lower, upper = self.domain.inward(self.grid)
+        return lower.astype(np.float32), upper.astype(np.float32)
 
     def _attack_center(self) -> NDArray[np.float32]:
-        lower, upper = self.domain.inward(np.float32)
-        return np.clip(self.center.astype(np.float32), lower[0], upper[0])
+        lower, upper = self._attack_domain()
+        return np.clip(self.center.astype(self.grid).astype(np.float32), lower[0], upper[0])
 
     def _attack_eps(self) -> float:
-        """The radius that is left around the float32 centre, rounded down to float32; negative where none is."""
-        lower, upper = self.domain.inward(np.float32)
+        """The radius that is left around the centre on the grid, rounded down to float32; negative where none is."""
+        lower, upper = self._attack_domain()
         if (lower > upper).any():
             return -1.0
         offset = self._attack_center() - self.center

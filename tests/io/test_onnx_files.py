@@ -246,14 +246,8 @@ def test_a_graph_that_differs_from_onnxruntime_is_an_error(monkeypatch: pytest.M
 
     wrong = {**importer.HANDLERS, "Relu": lambda call: call.emit("leaky_relu", call.variable(), slope=1e-3)}
     monkeypatch.setattr(importer, "HANDLERS", wrong)
-    with pytest.raises(GraphError, match="differs from onnxruntime by"):
+    with pytest.raises(GraphError, match=r"in onnxruntime and .* in the graph .* misread"):
         load_onnx(tiny())
-
-
-def test_a_model_without_finite_outputs_is_refused() -> None:
-    nodes = [helper.make_node("Mul", ["x", "huge"], ["h"]), helper.make_node("Mul", ["h", "huge"], ["y"])]
-    with pytest.raises(GraphError, match="NaN or infinite at all points"):
-        load_onnx(tiny(nodes=nodes, constants=[numpy_helper.from_array(np.array(3e38, np.float32), "huge")]))
 
 
 def test_what_onnxruntime_rejects_is_an_error_of_one_line() -> None:

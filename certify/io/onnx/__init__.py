@@ -41,7 +41,7 @@ def load_onnx(source: Source) -> Model:
     graph = _graph(original)
     reference = open_reference(original, graph)
     compare(graph, reference)
-    return Model(graph, name=_name(source), reference=reference)
+    return Model(graph, name=_name(source), reference=reference, precision=reference.dtype.name)
 
 
 def _graph(model: ModelProto) -> Graph:

@@ -17,9 +17,9 @@ from torch.export.graph_signature import InputKind
 
 from certify.graph import GraphBuilder, GraphError
 from certify.graph.passes import normalise
-from certify.io.agreement import require_agreement
+from certify.io.agreement import require_agreement_somewhere, trial_points
 from certify.io.torch.call import Constant, Variable, to_array
-from certify.io.torch.capture import as_reference, first_line, refuse_side_effects, trial_points
+from certify.io.torch.capture import as_reference, first_line, format_name, refuse_side_effects
 from certify.io.torch.program import read_program
 from certify.model import Model
 
@@ -49,8 +49,9 @@ def load_pt2(path: str | PathLike[str]) -> Model:
         return y
 
     reference = as_reference(run, x)
-    require_agreement(graph, reference, trial_points(x), float(torch.finfo(x.dtype).eps), "torch")
-    return Model(graph, Path(path).name, reference)
+    precision = format_name(x.dtype)
+    require_agreement_somewhere(graph, reference, trial_points(graph, precision), precision, "torch")
+    return Model(graph, Path(path).name, reference, precision=precision)
 
 
 def read_archive(path: Path) -> torch.export.ExportedProgram:

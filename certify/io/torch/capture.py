@@ -14,7 +14,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from certify.graph import GraphBuilder, GraphError
 from certify.graph.passes import normalise
-from certify.io.agreement import require_agreement
+from certify.io.agreement import require_agreement_somewhere, trial_points
 from certify.io.torch.call import Constant, Variable, to_array
 from certify.io.torch.program import read_program, writes_in_place
 from certify.model import Model
@@ -32,14 +32,15 @@ def compile(module: nn.Module, example: Any) -> Model:
     x = one_input(module, example)
     program = _export(module, x)
     refuse_side_effects(program)
-    epsilon = _output_epsilon(module, x)
+    precision = _precision(module, x)
     builder = GraphBuilder()
     inputs = [_placeholder(builder, spec, program, module, x) for spec in program.graph_signature.input_specs]
     graph = normalise(builder.build(read_program(program, builder, inputs)))
     reference = as_reference(module, x)
     frozen = replace(graph, constants={name: to_array(torch.as_tensor(value)) for name, value in graph.constants.items()})
-    require_agreement(frozen, reference, trial_points(x), epsilon, "the module")
-    return Model(graph, type(module).__name__, reference, live=True)
+    points = trial_points(frozen, precision, [to_array(x)])
+    require_agreement_somewhere(frozen, reference, points, precision, "the module")
+    return Model(graph, type(module).__name__, reference, live=True, precision=precision)
 
 
 def refuse_training_statistics(module: nn.Module) -> None:
@@ -74,13 +75,6 @@ def as_reference(module: Callable[[Tensor], Tensor], like: Tensor) -> Callable[[
     return reference
 
 
-def trial_points(x: Tensor) -> list[np.ndarray]:
-    """Where a graph is compared with its original: the example, and random points near zero and of the size of images."""
-    random = np.random.default_rng(0)
-    shape = tuple(x.shape)
-    return [to_array(x), random.uniform(size=shape).astype(np.float32), random.normal(size=shape).astype(np.float32)]
-
-
 def one_input(module: nn.Module, example: Any) -> Tensor:
     """A copy of the first element of a batch, (1, *input), in the precision and on the device of the module's parameters."""
     x = torch.as_tensor(example).detach()
@@ -90,14 +84,19 @@ def one_input(module: nn.Module, example: Any) -> Tensor:
     return x[:1].to(like, copy=True)
 
 
-def _output_epsilon(module: nn.Module, x: Tensor) -> float:
-    """The precision of what the module returns, which must be one tensor."""
+def _precision(module: nn.Module, x: Tensor) -> str:
+    """The coarser format of the input and of what the module returns, which must be one tensor."""
     with torch.no_grad():
         y = module(x.clone())
     if not isinstance(y, Tensor) or not y.is_floating_point():
         kind = f"a tensor of {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
         raise GraphError(f"the module returns {kind}; only one floating-point tensor is supported: wrap the module and pick it")
-    return float(max(torch.finfo(x.dtype).eps, torch.finfo(y.dtype).eps))
+    return format_name(max(x.dtype, y.dtype, key=lambda dtype: torch.finfo(dtype).eps))
+
+
+def format_name(dtype: torch.dtype) -> str:
+    """As `certify.graph.formats.FORMATS` calls it."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
