@@ -6,8 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from math import inf
-from time import perf_counter
+from statistics import median
+from time import perf_counter, process_time
 from typing import Any
+
+import torch
 
 Call = Callable[[], Any]
 Prepare = Callable[[], Call]
@@ -28,6 +31,27 @@ def best_times(contenders: Mapping[str, Prepare], repeats: int = 7, seconds: flo
                 elapsed = perf_counter() - start
                 best[name], spent[name] = min(best[name], elapsed), spent[name] + elapsed
     return best
+
+
+def median_cpu_times(contenders: Mapping[str, Prepare], rounds: int = 5, seconds: float = 20.0) -> dict[str, float]:
+    """The median processor time of each contender over `rounds` rounds of all on one thread, after one that warms up.
+
+    Other work on the machine does not count. A contender that has used up its `seconds` sits out the rest.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for number in range(rounds + 1):
+            for name, prepare in contenders.items():
+                if sum(taken[name]) < seconds:
+                    call = prepare()
+                    start = process_time()
+                    call()
+                    taken[name] += [process_time() - start] if number else []
+    finally:
+        torch.set_num_threads(threads)
+    return {name: median(values) for name, values in taken.items()}
 
 
 def peak_memory(code: str) -> int:

@@ -40,7 +40,9 @@ def frozen(module: nn.Module) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def _drawn(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+def drawn(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """The module with the same random weights at every call."""
+
     def module() -> nn.Module:
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -49,14 +51,15 @@ def _drawn(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     return module
 
 
-def _uniform(*shape: int) -> Callable[[int], Tensor]:
+def uniform(*shape: int) -> Callable[[int], Tensor]:
+    """Batches of points of the unit cube, the same at every call."""
     return lambda batch: torch.rand(batch, *shape, generator=torch.Generator().manual_seed(1))
 
 
 RANDOM = (
-    Workload("mlp", "MLP 784-256x4-10", _drawn(mnist_mlp), _uniform(1, 28, 28), 0.01, (16, 1)),
-    Workload("conv", "conv net 16/32 + 100", _drawn(mnist_conv), _uniform(1, 28, 28), 0.01, (8, 1)),
-    Workload("acas", "ACAS-size 5-50x6-5", _drawn(lambda: dense(5, *(50,) * 6, 5)), _uniform(5), 0.05, (512, 1)),
+    Workload("mlp", "MLP 784-256x4-10", drawn(mnist_mlp), uniform(1, 28, 28), 0.01, (16, 1)),
+    Workload("conv", "conv net 16/32 + 100", drawn(mnist_conv), uniform(1, 28, 28), 0.01, (8, 1)),
+    Workload("acas", "ACAS-size 5-50x6-5", drawn(lambda: dense(5, *(50,) * 6, 5)), uniform(5), 0.05, (512, 1)),
 )
 
 
@@ -109,7 +112,7 @@ TRAINED = (
 
 RESNET_FILE = DATA / "vnncomp" / "sri_resnet_a" / "onnx" / "resnet_3b2_bn_mixup_adv_4.0_bs128_lr-1.onnx.gz"
 # Its inputs are normalised: the competition's smallest radius there, 0.00198 of a grey level, is 0.01.
-RESNET = Workload("resnet", "CIFAR ResNet (sri_resnet_a)", _loaded(RESNET_FILE), _uniform(3, 32, 32), 0.01, (1,))
+RESNET = Workload("resnet", "CIFAR ResNet (sri_resnet_a)", _loaded(RESNET_FILE), uniform(3, 32, 32), 0.01, (1,))
 
 
 def available() -> tuple[Workload, ...]:

@@ -92,6 +92,26 @@ def magnitude(rows: Tensor, weight: Tensor, owner: Tensor) -> Tensor:
     return dispatch.magnitude(rows.detach(), weight.detach(), owner)
 
 
+class _Norm(torch.autograd.Function):
+    """The gradient of the norm is the row's direction; 0 of a row of zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        norm = dispatch.norm(rows)
+        ctx.save_for_backward(rows, norm)
+        return norm
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        rows, norm = ctx.saved_tensors
+        return rows * (grads[0] / torch.where(norm > 0, norm, 1))[:, None]
+
+
+def norm(rows: Tensor) -> Tensor:
+    """`dispatch.norm`, differentiable."""
+    return _Norm.apply(rows) if _needs_grad(rows) else dispatch.norm(rows)
+
+
 def window_relax(
     windows: Tensor,
     origin: Tensor,

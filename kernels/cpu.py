@@ -7,6 +7,7 @@ Compilations are cached on disk next to this file, or where NUMBA_CACHE_DIR says
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 _kernel = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
@@ -125,6 +126,31 @@ def magnitude(rows, owner, out, weight):  # type: ignore[no-untyped-def]
         for i in range(rows.shape[1]):
             total += abs(rows[r, i]) * weight[b, i]
         out[r] = total
+
+
+@_kernel
+def norm(rows, out):  # type: ignore[no-untyped-def]
+    """See `reference.norm`; adds squares in float64, and once more in units of the largest entry where they left its range."""
+    for r in range(rows.shape[0]):
+        total = 0.0
+        for i in range(rows.shape[1]):
+            a = float(rows[r, i])
+            total += a * a
+        if 1e-280 < total < 1e300:
+            out[r] = np.sqrt(total)
+            continue
+        largest = 0.0
+        for i in range(rows.shape[1]):
+            a = abs(float(rows[r, i]))
+            largest = a if a > largest or np.isnan(a) else largest
+        if largest == 0 or not np.isfinite(largest):
+            out[r] = largest
+            continue
+        total = 0.0
+        for i in range(rows.shape[1]):
+            a = float(rows[r, i]) / largest
+            total += a * a
+        out[r] = largest * np.sqrt(total)
 
 
 @_kernel

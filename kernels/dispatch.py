@@ -158,6 +158,17 @@ def magnitude(rows: Tensor, weight: Tensor, owner: Tensor) -> Tensor:
     return out
 
 
+def norm(rows: Tensor) -> Tensor:
+    """`reference.norm`: rows (R, n); returns (R,)."""
+    if rows.device.type != "cpu":
+        largest = rows.abs().amax(dim=1) if rows.shape[1] else rows.new_zeros(len(rows))
+        unit = torch.where(largest > 0, largest, 1)
+        return largest * (rows / unit[:, None]).square().sum(dim=1).sqrt()
+    out = rows.new_empty(len(rows))
+    _by_rows(cpu.norm, len(rows), rows.numel(), (*_numpy(rows), out.numpy()), ())
+    return out
+
+
 def spatial(lines: Tensor) -> tuple[int, int, int]:
     """The three spatial sizes of a tensor (owners, channels, D, H, W)."""
     depth, height, width = lines.shape[2:]

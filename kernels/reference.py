@@ -96,6 +96,13 @@ def magnitude(rows: Array, weight: Array, owner: Index) -> Array:
     return (np.abs(rows) * weight[owner]).sum(axis=1)
 
 
+def norm(rows: Array) -> Array:
+    """The l_2 norm of each row, whatever its size: squares neither overflow nor vanish."""
+    largest = np.abs(rows).max(axis=1, initial=0)
+    unit = np.where(largest > 0, largest, 1)
+    return largest * np.sqrt(((rows / unit[:, None]) ** 2).sum(axis=1))
+
+
 def window_cells(windows: Array, origin: Index, space: tuple[int, int, int]) -> tuple[NDArray[np.bool_], Index]:
     """Which cells of each window lie in the space, and their flat position there (0 elsewhere): two (rows, d, h, w) arrays."""
     axes = []

@@ -13,7 +13,7 @@ from certify.bounds.backward import lower_bound, over_intervals, pull_back, rows
 from certify.bounds.budget import DEFAULT_BUDGET, DEFAULT_MEMORY, Budget
 from certify.bounds.forward import ForwardForms
 from certify.bounds.interval import Interval
-from certify.bounds.relaxed import Region, Relaxed, Tighten, affine_frontier, refuse_nan, relax_network
+from certify.bounds.relaxed import Region, Relaxed, Tighten, is_affine, refuse_nan, relax_network
 from certify.bounds.rounding import NEAREST, Rounding
 from certify.graph import Node
 from certify.operators.program import Program
@@ -49,7 +49,7 @@ class Method:
 
 def _first_affine(relaxed: Relaxed, node: Node, mask: Tensor) -> Interval:
     """Keeps interval bounds, but for affine functions of a ball, which get their exact bounds."""
-    return tighten_backward(relaxed, node, mask) if node.name in affine_frontier(relaxed) else relaxed.intervals[node.name]
+    return tighten_backward(relaxed, node, mask) if is_affine(relaxed, node.name) else relaxed.intervals[node.name]
 
 
 def _intervals(region: Region) -> Tighten | None:
@@ -126,7 +126,7 @@ def compute_bounds(
     """
     target = program.graph.node(node or program.graph.output)
     relaxed = relax(program, region, method, target=target.name, rounding=rounding, budget=Budget(memory))
-    if objective is None and METHODS[method].bound is _interval_bound:
+    if objective is None and METHODS[method].bound is _interval_bound and not (relaxed.ball and target.name in relaxed.ball.loose):
         return relaxed.intervals[target.name]
     rows, shape = _unit_objective(relaxed, target) if objective is None else _objective(relaxed, target, objective)
     both = bound_rows(relaxed, rows, method, target=target.name)

@@ -45,15 +45,18 @@ def _box_minimiser(rows: Tensor, box: Box, owner: Tensor) -> Tensor:
 
 
 def _ball_minimise(rows: Rows, ball: LpBall, owner: Tensor) -> Tensor:
-    """Through the dual of the ball's constraint; gradients by the envelope theorem, with the optimal step and force held fixed.
+    """Where the domain cuts nothing off, a @ center - eps ||a|| in the dual norm: exact, and in terms of what `minimise` allows for, as then
+    eps <= |x_i| + |center_i| <= 2 max |x_i|. Else through the dual of the ball's constraint; gradients by the envelope theorem, with the optimal step and force held fixed.
 
     For any force f >= 0 on the boundary, min over the set >= min over the box of a @ x + f (cost(x - center) - budget), where cost is
     |.|_1 with budget eps (p = 1) or |.|_2^2 / (2 eps) with budget eps / 2 (p = 2): the minimum falls by f for each unit of eps. With d
     the box's minimiser, the right side is evaluated as a @ (center + d) + f (cost(d) - budget).
     """
+    eps = ball.eps[owner]
+    if ball.uncut:
+        return rows.minimise(ball.center, ball.center, owner) - eps * rows.norm(_DUAL[ball.p])
     a = rows.dense().flatten(1)
     center = ball.center.flatten(1)[owner]
-    eps = ball.eps[owner]
     with torch.no_grad():
         step, force = _BALL_STEP[ball.p](a, ball, owner)
         slack, pull = _CONSTRAINT[ball.p](step, force, eps)
@@ -133,6 +136,7 @@ def _step_l2(a: Tensor, ball: LpBall, owner: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where((eps == 0)[:, None], torch.zeros_like(step), step), force
 
 
+_DUAL = {1.0: inf, 2.0: 2.0}
 # Step and force, both (rows, ...), by p.
 _BALL_STEP: dict[float, Callable[[Tensor, LpBall, Tensor], tuple[Tensor, Tensor]]] = {1.0: _step_l1, 2.0: _step_l2}
 _CONSTRAINT: dict[float, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]] = {1.0: _constraint_l1, 2.0: _constraint_l2}

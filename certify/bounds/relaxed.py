@@ -8,12 +8,13 @@ propagation through the part already relaxed).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from certify.bounds.ball import BallImages, intersection
 from certify.bounds.budget import Budget
 from certify.bounds.interval import Interval, affine_interval, largest_magnitude, largest_sum
 from certify.bounds.rounding import Allowance, Rounding, underflow
@@ -117,6 +118,8 @@ class Relaxed:
     readers: Mapping[str, Sequence[Node]]
     intervals: dict[str, Interval] = field(default_factory=dict)
     steps: OnDemand = field(default_factory=OnDemand)
+    ball: BallImages | None = None
+    """Affine functions of the input, where that is a ball: of it a bounding box is no good measure."""
 
     @property
     def batch(self) -> int:
@@ -142,53 +145,48 @@ def relax_network(
     Without a strategy to `tighten` them, interval bounds stay as they are. `known` are intervals of some nodes, (batch, *shape), that
     may be assumed: of a part of the region where neurons lie on one side of a split.
     """
-    graph = program.graph
+    graph, region = program.graph, region.simplest
     alive = graph.ancestors(target)
     readers = {name: [n for n in nodes if n.name in alive] for name, nodes in graph.consumers().items()}
     relaxed = Relaxed(program, region, rounding, budget, tuple(node for node in graph.nodes if node.name in alive), readers)
+    if isinstance(region, LpBall):
+        relaxed = replace(relaxed, ball=BallImages(region, rounding))
     shapes = {node.name: node.shape for node in relaxed.order}
-    is_box = region.box is region
-    exact = exact_intervals(graph) if is_box else set()
-    frontier = set() if is_box else affine_frontier(relaxed)
+    exact = exact_intervals(graph) if relaxed.ball is None else set()
     for node in relaxed.order:
         if not node.shape:
             raise GraphError(f"{node}: bounds need at least one axis; keep one (keepdims, or a reshape to [1])")
         if node.op == INPUT:
             box = region.box
             relaxed.intervals[node.name] = (box.lower, box.upper)
+            if relaxed.ball is not None:
+                relaxed.ball.start(node.name)
         else:
             _relax_node(relaxed, node, [shapes[name] for name in node.inputs])
         if known and node.name in known:
-            relaxed.intervals[node.name] = _intersection(relaxed.intervals[node.name], known[node.name])
-        if tighten is None or budget.spent:
+            relaxed.intervals[node.name] = intersection(relaxed.intervals[node.name], known[node.name])
+        if tighten is None or budget.spent or node.name in exact:
             continue
-        mask = None if node.name in exact else worth_tightening(relaxed, node)
-        if node.name in frontier:
-            mask = torch.ones_like(relaxed.intervals[node.name][0], dtype=torch.bool)
+        mask = affine_mask(relaxed, node) if is_affine(relaxed, node.name) else worth_tightening(relaxed, node)
         if mask is not None:
             relaxed.intervals[node.name] = tighten(relaxed, node, mask)
     return relaxed
 
 
-def _intersection(first: Interval, second: Interval) -> Interval:
-    """The points of both; where there are none, which holds of no point either, the first."""
-    lower, upper = torch.maximum(first[0], second[0]), torch.minimum(first[1], second[1])
-    empty = lower > upper
-    return torch.where(empty, first[0], lower), torch.where(empty, first[1], upper)
+def is_affine(relaxed: Relaxed, name: str) -> bool:
+    """Whether the node is an affine function of a ball, and so has exact bounds in every method."""
+    return relaxed.ball is not None and name in relaxed.ball.affine
 
 
-def affine_frontier(relaxed: Relaxed) -> set[str]:
-    """Affine functions of the input that something else reads: over a ball, of which its bounding box is no good measure, they deserve
-    exact bounds in every method."""
-    affine = {relaxed.program.graph.input}
-    for node in relaxed.order:
-        if node.inputs and OPS[node.op].affine and all(name in affine for name in node.inputs):
-            affine.add(node.name)
-    return {
-        node.name
-        for node in relaxed.order
-        if node.inputs and node.name in affine and any(reader.name not in affine for reader in relaxed.readers[node.name])
-    }
+def affine_mask(relaxed: Relaxed, node: Node) -> Tensor | None:
+    """The elements of an affine function of a ball whose interval is not exact yet, if somebody else than such a function reads it."""
+    assert relaxed.ball is not None
+    loose = relaxed.ball.loose.get(node.name)
+    outside = any(
+        not OPS[reader.op].affine or any(name not in relaxed.ball.affine for name in reader.inputs)
+        for reader in relaxed.readers[node.name]
+    )
+    return loose if outside else None
 
 
 def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
@@ -196,6 +194,8 @@ def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
     inputs = [relaxed.intervals[name] for name in node.inputs]
     if isinstance(rule, Affine):
         interval, scale = affine_interval(rule, node, params, inputs, relaxed.rounding)
+        if relaxed.ball is not None:
+            interval = relaxed.ball.narrow(rule, node, params, inputs, interval, scale)
         constant = rule.constant(node, params)
         constant = None if constant is None else constant.to(interval[0])
         affine = AffineStep(rule, node, params, shapes, constant, _allowance(relaxed, node, scale))

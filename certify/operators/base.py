@@ -99,6 +99,7 @@ class Affine:
     unit_rows  `(UnitRows, node, params, shapes) -> tuple of Rows`, one per input: the transpose of unit rows, without building them.
                None, or a result None, where building them is as good.
     windows    `(WindowRows, node, params, shapes) -> tuple of Rows`: the transpose of rows in window form, likewise.
+    largest    `(x, node, params) -> y`: max over j of |L_ij| x_j in place of the sum, for x >= 0. None where nobody has written it.
     """
 
     value: Callable[..., Tensor]
@@ -108,6 +109,7 @@ class Affine:
     constant: Callable[[Node, Params], Tensor | None] = lambda node, params: None
     unit_rows: Callable[[UnitRows, Node, Params, Shapes], tuple[Rows, ...] | None] | None = None
     windows: Callable[[WindowRows, Node, Params, Shapes], tuple[Rows, ...] | None] | None = None
+    largest: Callable[..., Tensor] | None = None
     separable: bool = False
-    """Each output depends on one input and each input feeds one output: independent inputs stay independent."""
+    """Each output depends on one input at most and each input feeds one output: independent inputs stay independent."""
     affine: ClassVar[bool] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from math import prod
 from typing import Any
 
@@ -125,6 +126,17 @@ def _conv_windows(rows: WindowRows, node: Node, params: Params, shapes: Shapes) 
     return (WindowRows(values, _window_origin(rows.origin, node), shapes[0]).compact(),)
 
 
+def _conv_largest(x: Tensor, node: Node, params: Params) -> Tensor:
+    """max over the taps of |weight| times the input cell under it: a convolution with one unit kernel for each tap lays the cells out."""
+    weight, groups, space = params["weight"].abs(), node.attrs["groups"], node.shape[2:]
+    taps = prod(weight.shape[1:])
+    units = torch.eye(taps, dtype=x.dtype, device=x.device).reshape(taps, *weight.shape[1:])
+    cells = _conv(x, node, units.repeat(groups, *(1,) * (units.ndim - 1)))
+    cells = cells.reshape(*x.shape[:2], groups, taps, *space).unsqueeze(3)  # (batch, n, groups, 1, taps, *space)
+    kernels = weight.reshape(groups, -1, taps, *(1,) * len(space))
+    return reduce(torch.maximum, (kernels[:, :, t] * cells[:, :, :, :, t] for t in range(taps))).reshape(x.shape[0], *node.shape)
+
+
 CONVOLUTIONS = {
     "conv": Affine(
         value=lambda x, node, params: _conv(x, node, params["weight"], params.get("bias")),
@@ -134,6 +146,7 @@ CONVOLUTIONS = {
         constant=lambda node, params: _channels(params.get("bias"), len(node.shape) - 2),
         unit_rows=_conv_unit_rows,
         windows=_conv_windows,
+        largest=_conv_largest,
     ),
     "conv_transpose": Affine(
         value=lambda x, node, params: _conv_transpose(x, node, params["weight"], params.get("bias")),

@@ -36,6 +36,7 @@ LINEAR = Affine(
     transpose=lambda rows, node, params, shapes: (rows @ params["weight"],),
     constant=lambda node, params: params.get("bias"),
     unit_rows=_linear_unit_rows,
+    largest=lambda x, node, params: (x[..., None, :] * params["weight"].abs()).amax(dim=-1),
 )
 
 
@@ -52,6 +53,7 @@ MATMUL = Affine(
     linear=lambda x, node, params: x @ params["weight"],
     magnitude=lambda x, node, params: x @ params["weight"].abs(),
     transpose=lambda rows, node, params, shapes: (_sum_to(rows @ params["weight"].transpose(-1, -2), shapes[0]),),
+    largest=lambda x, node, params: (x[..., None] * params["weight"].abs()[..., None, :, :]).amax(dim=-2),
 )
 
 SCALE = Affine(
@@ -59,6 +61,7 @@ SCALE = Affine(
     linear=lambda x, node, params: x * params["factor"],
     magnitude=lambda x, node, params: x * params["factor"].abs(),
     transpose=lambda rows, node, params, shapes: (rows * params["factor"],),
+    largest=lambda x, node, params: x * params["factor"].abs(),
     separable=True,
 )
 
@@ -67,6 +70,7 @@ SHIFT = Affine(
     linear=lambda x, node, params: x,
     transpose=lambda rows, node, params, shapes: (rows,),
     constant=lambda node, params: params["offset"],
+    largest=lambda x, node, params: x,
     separable=True,
     unit_rows=_to_each,
     windows=_to_each,

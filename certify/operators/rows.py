@@ -7,9 +7,9 @@ its own business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any, Protocol
 
 import torch
@@ -40,6 +40,9 @@ class Rows(Protocol):
     def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
         """sum |row| * weight[owner]: (rows,)."""
 
+    def norm(self, order: float) -> Tensor:
+        """The l_2 norm of each row, or for the order infinity its largest |coefficient|: (rows,)."""
+
     def dot(self, constant: Tensor) -> Tensor:
         """Each row times one constant tensor that broadcasts to the node's shape: (rows,)."""
 
@@ -51,6 +54,9 @@ class Rows(Protocol):
 
     def select(self, rows: slice | Tensor) -> Rows:
         """Some of the rows."""
+
+
+_NORMS: Mapping[float, Callable[[Tensor], Tensor]] = {2.0: kernels.norm, inf: lambda rows: rows.abs().amax(dim=1)}
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,9 @@ class DenseRows:
 
     def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
         return kernels.magnitude(self.values.flatten(1), weight.flatten(1), owner)
+
+    def norm(self, order: float) -> Tensor:
+        return _NORMS[order](self.values.flatten(1))
 
     def dot(self, constant: Tensor) -> Tensor:
         # Only the axes along which the constant varies are worth a product: a convolution's bias needs sums over space first.
@@ -123,6 +132,9 @@ class UnitRows:
 
     def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
         return self.sign.abs() * weight.flatten(1)[owner, self.index]
+
+    def norm(self, order: float) -> Tensor:
+        return self.sign.abs()
 
     def dot(self, constant: Tensor) -> Tensor:
         return self.sign * constant.expand(self.shape).flatten()[self.index]
@@ -202,6 +214,9 @@ class WindowRows:
 
     def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
         return -self.minimise(-weight, weight, owner)  # min over |x_i| <= w_i of row @ x
+
+    def norm(self, order: float) -> Tensor:
+        return _NORMS[order](self.masked().values.flatten(1))
 
     def dot(self, constant: Tensor) -> Tensor:
         full = constant.expand(self.shape)[None]

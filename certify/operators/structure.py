@@ -17,8 +17,9 @@ from certify.operators.rows import UnitRows
 def _zero_one(
     linear: Callable[..., Tensor],
     transpose: Callable[[Tensor, Node, Params, Shapes], tuple[Tensor, ...]],
+    largest: Callable[..., Tensor] | None = None,
 ) -> Affine:
-    return Affine(value=linear, linear=linear, transpose=transpose)
+    return Affine(value=linear, linear=linear, transpose=transpose, largest=largest)
 
 
 def _reshape(x: Tensor, node: Node, params: Params) -> Tensor:
@@ -59,6 +60,10 @@ def _sum(x: Tensor, node: Node, params: Params) -> Tensor:
     return x.sum(dim=[axis + 1 for axis in node.attrs["axes"]], keepdim=node.attrs["keepdims"])
 
 
+def _sum_largest(x: Tensor, node: Node, params: Params) -> Tensor:
+    return x.amax(dim=[axis + 1 for axis in node.attrs["axes"]], keepdim=node.attrs["keepdims"])
+
+
 def _sum_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:
     kept = [1 if axis in node.attrs["axes"] else n for axis, n in enumerate(shapes[0])]
     return (rows.reshape(rows.shape[0], *kept).expand(rows.shape[0], *shapes[0]),)
@@ -95,11 +100,12 @@ STRUCTURE = {
         linear=_reshape,
         transpose=lambda rows, node, params, shapes: (rows.reshape(rows.shape[0], *shapes[0]),),
         unit_rows=lambda rows, node, params, shapes: (UnitRows(rows.index, rows.sign, shapes[0]),),
+        largest=_reshape,
         separable=True,
     ),
-    "transpose": Affine(value=_permute, linear=_permute, transpose=_permute_back, separable=True),
-    "take": _zero_one(_take, _take_back),
+    "transpose": Affine(value=_permute, linear=_permute, transpose=_permute_back, largest=_permute, separable=True),
+    "take": _zero_one(_take, _take_back, largest=_take),
     "concat": _zero_one(_concat, _concat_back),
-    "reduce_sum": _zero_one(_sum, _sum_back),
-    "pad": Affine(value=_pad, linear=_pad_zero, transpose=_pad_back, constant=_pad_constant),
+    "reduce_sum": _zero_one(_sum, _sum_back, largest=_sum_largest),
+    "pad": Affine(value=_pad, linear=_pad_zero, transpose=_pad_back, constant=_pad_constant, largest=_pad_zero, separable=True),
 }

@@ -63,6 +63,12 @@ class LpBall:
         up = torch.nextafter(self.center + self.radius, torch.full_like(self.center, inf))
         return Box(torch.maximum(low, down), torch.minimum(high, up))
 
+    @cached_property
+    def uncut(self) -> bool:
+        """Whether the domain cuts nothing off, but for rounding."""
+        low, high = self.domain  # type: ignore[misc]
+        return bool(((low <= self.center - self.radius) & (self.center + self.radius <= high)).all())
+
     @property
     def simplest(self) -> Box | LpBall:
         """The same set in the form that is cheapest to work with: a box where p is infinite."""
