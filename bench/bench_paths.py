@@ -1,4 +1,4 @@
-"""Claim: no path through the engine is slow: balls, poolings, deep convolutions and elementwise outputs cost what they cost the peer, or less.
+"""Claim: no path through the engine is slow: balls, poolings, deep convolutions and elementwise outputs cost what they cost the peer.
 
 Processor time of one thread, the engines in turn in one process, medians. pytest bench/bench_paths.py --benchmark-only -k l2
 """
@@ -98,7 +98,9 @@ LAYERS = (
     Path("crown-maximum", "2 convolutions, MaxPool", drawn(pooling), MNIST, 4, 0.01, inf, "crown", 2.0),
 )
 ELEMENTWISE = tuple(
-    Path(f"alpha-{name}", f"{name} of 500 inputs", module, lambda batch: 4 * uniform(500)(batch) - 2, 1, 1.0, inf, "alpha-crown", 1.0)
+    Path(
+        f"alpha-{name}", f"{name} of 500 inputs", module, lambda batch: 4 * uniform(500)(batch) - 2, 1, 1.0, inf, "alpha-crown", 1.0
+    )
     for name, module in (("relu", nn.ReLU), ("sigmoid", nn.Sigmoid), ("tanh", nn.Tanh))
 )
 PATHS = (*BALLS, *LAYERS, *ELEMENTWISE)

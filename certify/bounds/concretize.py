@@ -45,8 +45,10 @@ def _box_minimiser(rows: Tensor, box: Box, owner: Tensor) -> Tensor:
 
 
 def _ball_minimise(rows: Rows, ball: LpBall, owner: Tensor) -> Tensor:
-    """Where the domain cuts nothing off, a @ center - eps ||a|| in the dual norm: exact, and in terms of what `minimise` allows for, as then
-    eps <= |x_i| + |center_i| <= 2 max |x_i|. Else through the dual of the ball's constraint; gradients by the envelope theorem, with the optimal step and force held fixed.
+    """a @ center - eps ||a|| in the dual norm where the domain cuts nothing off; else through the dual of the ball's constraint.
+
+    The first is exact, and `minimise` allows for its rounding: eps <= |x_i| + |center_i| <= 2 max |x_i| there. Gradients of the second
+    come by the envelope theorem, with the optimal step and force held fixed.
 
     For any force f >= 0 on the boundary, min over the set >= min over the box of a @ x + f (cost(x - center) - budget), where cost is
     |.|_1 with budget eps (p = 1) or |.|_2^2 / (2 eps) with budget eps / 2 (p = 2): the minimum falls by f for each unit of eps. With d

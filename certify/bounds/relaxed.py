@@ -193,9 +193,8 @@ def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
     rule, params = OPS[node.op], relaxed.program.params(node)
     inputs = [relaxed.intervals[name] for name in node.inputs]
     if isinstance(rule, Affine):
-        interval, scale = affine_interval(rule, node, params, inputs, relaxed.rounding)
-        if relaxed.ball is not None:
-            interval = relaxed.ball.narrow(rule, node, params, inputs, interval, scale)
+        over_ball = None if relaxed.ball is None else relaxed.ball.interval(rule, node, params, inputs)
+        interval, scale = over_ball or affine_interval(rule, node, params, inputs, relaxed.rounding)
         constant = rule.constant(node, params)
         constant = None if constant is None else constant.to(interval[0])
         affine = AffineStep(rule, node, params, shapes, constant, _allowance(relaxed, node, scale))

@@ -14,6 +14,18 @@ from torch import Tensor
 from certify.sets.box import Box, as_tensor, check_finite
 
 
+class _Next(torch.autograd.Function):
+    """The next floating-point number towards an end; its gradient is that of the number itself."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, end: float) -> Tensor:
+        return torch.nextafter(x, torch.full_like(x, end))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
 @dataclass(frozen=True)
 class LpBall:
     """The points x with ||x - center||_p <= eps inside `domain`, one per batch element: center is (batch, *input).
@@ -59,8 +71,8 @@ class LpBall:
     def box(self) -> Box:
         """The smallest box that holds the set, each end rounded outward."""
         low, high = self.domain  # type: ignore[misc]
-        down = torch.nextafter(self.center - self.radius, torch.full_like(self.center, -inf))
-        up = torch.nextafter(self.center + self.radius, torch.full_like(self.center, inf))
+        down = _Next.apply(self.center - self.radius, -inf)
+        up = _Next.apply(self.center + self.radius, inf)
         return Box(torch.maximum(low, down), torch.minimum(high, up))
 
     @cached_property

@@ -87,12 +87,21 @@ def test_rows_are_relaxed_followed_minimised_and_measured_as_defined(place, dtyp
         close(dispatch.follow(x, place(a), *operands[1:]), reference.follow(*arrays(x, *operands)))
         close(dispatch.minimise(place(a), ls, us, lower), reference.minimise(*arrays(a, ls, us, lower)))
         close(dispatch.magnitude(place(a), ls.abs(), lower), reference.magnitude(*arrays(a, ls.abs(), lower)))
+        close(dispatch.norm(place(a)), reference.norm(*arrays(a)))
         gradients = (draw.tensor(draw.rows, draw.n), draw.tensor(draw.rows))
         found = dispatch.relax_gradients(place(a), *operands[1:], *gradients)
         for one, expected in zip(found, reference.relax_gradients(*arrays(*operands, *gradients)), strict=True):
             close(one, expected)
 
     holds()
+
+
+@DTYPES
+@pytest.mark.parametrize("size", ["tiny", "max"])
+def test_norms_survive_squares_that_underflow_or_overflow(place, dtype: torch.dtype, size: str) -> None:  # type: ignore[no-untyped-def]
+    unit = getattr(torch.finfo(dtype), size) / 8
+    rows = unit * torch.tensor([[3.0, -4.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]], dtype=dtype)
+    close(dispatch.norm(place(rows)) / unit, np.array([5.0, 0.0, 1.0]))
 
 
 @DTYPES
@@ -122,6 +131,7 @@ def test_a_row_that_is_no_number_is_never_lost(place, dtype: torch.dtype, bad: f
     one, owner = torch.ones(1, 3, dtype=dtype), torch.zeros(1, dtype=torch.int64)
     new, shift = dispatch.relax(place(a), one, one, owner, one, one, owner)
     results = (new[0, 1], shift, dispatch.minimise(place(a), one, one, owner), dispatch.magnitude(place(a), one, owner))
+    results = (*results, dispatch.norm(place(a)))
     assert not any(bool(torch.isfinite(value).any()) for value in results)
     window, origin, lines = a.reshape(1, 1, 1, 1, 3), torch.zeros(1, 3, dtype=torch.int64), one.reshape(1, 1, 1, 1, 3)
     assert not bool(torch.isfinite(dispatch.window_minimise(place(window), origin, lines, lines, owner)).any())
@@ -138,6 +148,7 @@ def test_gradients_of_the_row_kernels_are_finite_differences(seed: int) -> None:
     inputs = [x.contiguous().requires_grad_() for x in (a, *draw.lines(5))]
     assert gradcheck(lambda a, ls, lb, us, ub: autograd.relax(a, ls, lb, lower, us, ub, upper), inputs)
     assert gradcheck(lambda a, low, high: autograd.minimise(a, low, high, lower), inputs[:3])
+    assert gradcheck(autograd.norm, inputs[:1])
 
 
 @settings(max_examples=15)

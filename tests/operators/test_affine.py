@@ -18,6 +18,7 @@ from certify.graph.evaluate import apply
 from certify.operators.base import Affine
 from certify.operators.convolution import CONVOLUTIONS
 from certify.operators.linear import WEIGHTED
+from certify.operators.row_norms import row_norms
 from certify.operators.rows import DenseRows, UnitRows
 from certify.operators.structure import STRUCTURE
 
@@ -230,6 +231,25 @@ def test_the_transpose_is_the_transposed_matrix(op: str, seed: int) -> None:
     for block, shape, back in zip(case.matrix(case.rule.linear), case.shapes, pulled, strict=True):
         assert tuple(back.shape) == (4, *shape)
         torch.testing.assert_close(back.reshape(4, -1), rows.reshape(4, -1) @ block, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("op", [op for op in TABLE if op not in ("concat", "add", "sub")])  # those have several inputs
+@given(seed=SEEDS, p=st.sampled_from([1.0, 2.0]), power=st.sampled_from([-150, 0, 150]))
+def test_norms_of_rows_are_those_of_the_matrix(op: str, seed: int, p: float, power: int) -> None:
+    """Dual norms, of rows scaled and some of them zero, where squares of weights underflow or overflow."""
+    case = Case(op, seed)
+    size = 2.0 ** (4 * power if case.rule.magnitude is not None else 0)
+    params = {role: value * size if value.is_floating_point() else value for role, value in case.params.items()}
+    scale = torch.from_numpy(case.random.random((1, *case.shapes[0])) * case.random.integers(0, 2, (1, *case.shapes[0])))
+    found = row_norms(case.rule, case.node, params, scale, p)
+    assert found is not None or (p == 1 and op == "conv_transpose")
+    if found is None:
+        return
+    (matrix,) = case.matrix(case.rule.linear)
+    rows = matrix * scale.reshape(1, -1)
+    expected = rows.abs().amax(dim=1) if p == 1 else rows.norm(dim=1)
+    torch.testing.assert_close(found.values.flatten() / size, expected, rtol=1e-12, atol=1e-15)
+    assert float(found.least) <= max(1e-140 * size, 1e-307)
 
 
 @pytest.mark.parametrize("op", TABLE)

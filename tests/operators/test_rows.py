@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import inf, prod
 
 import numpy as np
 import pytest
@@ -48,6 +48,8 @@ def test_every_answer_is_that_of_the_dense_rows(form: str, seed: int, rowwise: t
     for found, expected in (
         (rows.minimise(low, high, owner), dense.minimise(low, high, owner)),
         (rows.magnitude(low.abs(), owner), dense.magnitude(low.abs(), owner)),
+        (rows.norm(2.0), dense.values.flatten(1).norm(dim=1)),
+        (rows.norm(inf), dense.values.flatten(1).abs().amax(dim=1)),
         (rows.dot(constant), dense.dot(constant)),
         (rows.dot(constant), (dense.values * constant).flatten(1).sum(1)),
         (rows.select(keep).dense(), dense.values[keep]),
