@@ -90,11 +90,34 @@ def _with_constant(builder: GraphBuilder, op: str, x: str, role: str, value: Con
 
 
 def constant_node(builder: GraphBuilder, x: str, value: Constant, source: str) -> str:
-    """A constant as a node, 0 * x + value: for operations whose other operands depend on the network's input, as x does."""
+    """A constant as a node that the input does not reach, zero padding plus the value: for operations whose other operands depend on
+    the network's input, as x does."""
     name = constant(builder, value, f"{source}.value")
     shape = builder.constant_shape(name)
-    zero = scale(builder, take(builder, x, np.zeros(shape, np.int64), f"{source}.take"), 0.0, f"{source}.zero")
-    return shift(builder, zero, name, source)
+    one = take(builder, x, np.zeros(1, np.int64), f"{source}.take")
+    padded = builder.add("pad", [one], attrs={"before": (0,), "after": (1,), "value": 0.0}, source=f"{source}.pad")
+    return shift(builder, take(builder, padded, np.ones(shape, np.int64), f"{source}.zero"), name, source)
+
+
+def gather(builder: GraphBuilder, nodes: Sequence[str], constants: Sequence[Constant], index: Array, source: str) -> str:
+    """Elements of several nodes and constants, by flat positions that count through all nodes first and then through the constants.
+
+    At least one element has to be that of a node.
+    """
+    names = [constant(builder, value, f"{source}.value") for value in constants]
+    sizes = [prod(builder.shape(x)) for x in nodes] + [prod(builder.constant_shape(name)) for name in names]
+    starts = np.cumsum([0, *sizes])
+    used = [i for i, size in enumerate(sizes) if ((index >= starts[i]) & (index < starts[i] + size)).any()]
+    first = nodes[used[0]]
+    if used[-1] < len(nodes) and len(used) == 1:
+        return take(builder, first, index - starts[used[0]], source)
+    parts, renumbered, total = [], np.zeros_like(index), 0
+    for i in used:
+        whole = nodes[i] if i < len(nodes) else constant_node(builder, first, names[i - len(nodes)], f"{source}.constant")
+        parts.append(reshape(builder, whole, (sizes[i],), f"{source}.flat"))
+        renumbered = np.where((index >= starts[i]) & (index < starts[i] + sizes[i]), index - starts[i] + total, renumbered)
+        total += sizes[i]
+    return take(builder, builder.add("concat", parts, attrs={"axis": 0}, source=f"{source}.parts"), renumbered, source)
 
 
 def matmul(builder: GraphBuilder, x: str, weight: str, source: str) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from certify.graph import GraphBuilder, GraphError, Shape
+from certify.io import lowering
 from certify.io.lowering import take_index
 
 Array = np.ndarray
@@ -34,10 +35,13 @@ class Constant:
     live: bool = False
 
 
+Part: TypeAlias = "Variable | Constant"
+
 Operand: TypeAlias = "str | Constant | float | None"
 """What a handler gets for a tensor of the operation's schema: a node's name, a constant, a number, or nothing."""
 
-Outputs: TypeAlias = "str | Sequence[str | None]"
+Outputs: TypeAlias = "str | Constant | Sequence[str | None]"
+"""The node of a result, or of each of several; or a result that does not depend on the network's input."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,13 @@ class Call:
 
         def moved(index: Array) -> Any:
             values = {
-                name: torch.from_numpy(index.astype(np.float64)) if isinstance(value, Variable) and value.node == x else value
+                name: torch.from_numpy(index.astype(np.float64)).to(value.value.device)
+                if isinstance(value, Variable) and value.node == x
+                else value
                 for name, value in self.arguments.items()
             }
-            return apply(self.target, values)
+            result = apply(self.target, values)
+            return result.cpu() if isinstance(result, Tensor) else [part.cpu() for part in result]
 
         shape = self.builder.shape(x)
         if isinstance(self.result, Tensor):
@@ -120,6 +127,12 @@ def apply(target: OpOverload, arguments: Mapping[str, Any]) -> Any:
     return target(*positional, **keywords)
 
 
+def short_name(target: OpOverload) -> str:
+    """`relu.default` for torch's own operations, the full name for others."""
+    namespace, _, packet = target._schema.name.partition("::")
+    return f"{packet}.{target._overloadname}" if namespace == "aten" else f"{namespace}.{packet}.{target._overloadname}"
+
+
 def argument_name(name: str) -> str:
     """What handlers call an argument of a schema."""
     return {"self": "x", "input": "x"}.get(name, name)
@@ -132,6 +145,46 @@ def plain(argument: Any) -> Any:
     return argument.value if isinstance(argument, (Variable, Constant)) else argument
 
 
+def elements(builder: GraphBuilder, parts: Sequence[Part], index: Array, value: Tensor, source: str) -> Part:
+    """The elements of several tensors by flat positions that count through all of them; `value` is what torch makes of that.
+
+    Constant where all used parts are, and live where one of those is.
+    """
+    starts = np.cumsum([0, *(part.value.numel() for part in parts)])
+    used = [i for i in range(len(parts)) if ((index >= starts[i]) & (index < starts[i + 1])).any()]
+    variables = [(i, part) for i, part in enumerate(parts) if i in used and isinstance(part, Variable)]
+    constants = [(i, part) for i, part in enumerate(parts) if i in used and isinstance(part, Constant)]
+    if not variables and not any(part.live for _, part in constants):
+        return Constant(value)
+    order, total = np.zeros_like(index), 0
+    for i, _ in (*variables, *constants):
+        order = np.where((index >= starts[i]) & (index < starts[i + 1]), index - starts[i] + total, order)
+        total += starts[i + 1] - starts[i]
+    names = [part.name or builder.constant(f"{source}.value", _initialised(part.value)) for _, part in constants]
+    if variables:
+        return Variable(lowering.gather(builder, [part.node for _, part in variables], names, order, source), value)
+    return Constant(value, builder.derive(source, _picked(order), *names, shape=order.shape), live=True)
+
+
+def _initialised(tensor: Tensor) -> Array:
+    """A tensor as real numbers, zero where nothing was written to its memory: the example shows whether that reaches the output."""
+    array = _as_real(to_array(tensor))
+    return np.where(np.isnan(array), 0, array)
+
+
+def _picked(index: Array) -> Callable[..., Any]:
+    """Elements by flat positions that count through all of several arrays or tensors."""
+
+    def function(*values: Any) -> Any:
+        tensors = [torch.as_tensor(value).reshape(-1) for value in values]
+        like = max(tensors, key=lambda tensor: tensor.dtype.itemsize)
+        flat = torch.cat([tensor.to(like) for tensor in tensors])
+        picked = flat[torch.from_numpy(index).to(flat.device)]
+        return picked.numpy() if isinstance(values[0], np.ndarray) else picked
+
+    return function
+
+
 def to_array(tensor: Tensor) -> Array:
     """A tensor as an array of its own precision, float32 where numpy has none."""
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
@@ -141,6 +194,15 @@ def to_array(tensor: Tensor) -> Array:
 def _as_real(array: Array) -> Array:
     """Numbers to compute with: integers and truth values become float64."""
     return array if array.dtype.kind == "f" else array.astype(np.float64)
+
+
+def require_no_rounding(result: Tensor, operand: Tensor) -> None:
+    """A ValueError where `result` cannot hold the values of `operand`, not even to single precision."""
+    if not result.is_floating_point():
+        raise ValueError(f"it converts what depends on the network's input to {result.dtype}, which is no map of real numbers")
+    kept, given = torch.finfo(result.dtype), torch.finfo(operand.dtype)
+    if kept.bits < 32 and (kept.eps > given.eps or kept.max < given.max):
+        raise ValueError(f"it rounds what depends on the network's input to {result.dtype}; keep it in {operand.dtype}")
 
 
 def unsupported(name: str, where: str) -> GraphError:

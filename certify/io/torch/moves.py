@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from certify.io import lowering
-from certify.io.torch.call import Call, Constant, Handler, Operand, Outputs, apply
+from certify.io.torch.call import Call, Constant, Handler, Operand, Outputs, apply, require_no_rounding
 
 
 def _move(call: Call, x: Operand, **arguments: object) -> Outputs:
@@ -29,8 +29,7 @@ def _permute(call: Call, x: Operand, **arguments: object) -> str:
 
 
 def _identity(call: Call, x: Operand, **arguments: object) -> str:
-    if not call.result.is_floating_point():
-        raise ValueError(f"it converts to {call.result.dtype}, which is no map of real numbers")
+    require_no_rounding(call.result, call.arguments["x"].value)
     return call.variable(x)
 
 
@@ -73,12 +72,12 @@ def _as_nodes(call: Call, tensors: list[Operand]) -> list[str]:
     return nodes
 
 
-def _roll_out(names: str, handler: Handler) -> dict[str, Handler]:
+def roll_out(names: str, handler: Handler) -> dict[str, Handler]:
     return dict.fromkeys(names.split(), handler)
 
 
 HANDLERS: Mapping[str, Handler] = {
-    **_roll_out(
+    **roll_out(
         """view.default _unsafe_view.default reshape.default view_as.default reshape_as.default flatten.using_ints unflatten.int
         squeeze.default squeeze.dim squeeze.dims unsqueeze.default expand.default expand_as.default broadcast_to.default
         repeat.default tile.default repeat_interleave.self_int slice.Tensor narrow.default select.int index_select.default
@@ -94,18 +93,18 @@ HANDLERS: Mapping[str, Handler] = {
         _upsample_nearest_exact3d.default _upsample_nearest_exact3d.vec""",
         _move,
     ),
-    **_roll_out(
+    **roll_out(
         """permute.default transpose.int t.default swapaxes.default swapdims.default movedim.int movedim.intlist moveaxis.int
         moveaxis.intlist numpy_T.default mT.default adjoint.default""",
         _permute,
     ),
-    **_roll_out(
+    **roll_out(
         """clone.default contiguous.default detach.default alias.default lift_fresh_copy.default lift_fresh.default _to_copy.default
         to.dtype to.device to.dtype_layout to.other type_as.default positive.default""",
         _identity,
     ),
     "pad.default": _pad,
     "constant_pad_nd.default": _pad,
-    **_roll_out("cat.default concat.default concatenate.default", _cat),
+    **roll_out("cat.default concat.default concatenate.default", _cat),
     "stack.default": _stack,
 }

@@ -15,18 +15,42 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from certify.graph import GraphBuilder, GraphError
-from certify.io.torch import dense, elementwise, moves, windows
-from certify.io.torch.call import Call, Constant, Handler, Variable, apply, argument_name, plain, unsupported
+from certify.io.torch import dense, elementwise, memory, moves, windows, writes
+from certify.io.torch.call import (
+    Call,
+    Constant,
+    Handler,
+    Variable,
+    apply,
+    argument_name,
+    plain,
+    require_no_rounding,
+    short_name,
+    unsupported,
+)
 
-HANDLERS: Mapping[str, Handler] = {**elementwise.HANDLERS, **dense.HANDLERS, **moves.HANDLERS, **windows.HANDLERS}
+HANDLERS: Mapping[str, Handler] = {
+    **elementwise.HANDLERS,
+    **dense.HANDLERS,
+    **moves.HANDLERS,
+    **windows.HANDLERS,
+    **writes.HANDLERS,
+}
 """How ATen operations enter the graph, by name and overload."""
 
 METADATA = {
     *("sym_size.int", "sym_numel.default", "sym_stride.int", "size.default", "size.int", "numel.default", "dim.default"),
     *("zeros_like.default", "ones_like.default", "full_like.default", "new_zeros.default", "new_ones.default", "new_full.default"),
-    *("_assert_tensor_metadata.default", "_shape_as_tensor.default"),
+    *("_assert_tensor_metadata.default", "_shape_as_tensor.default", "empty_like.default", "new_empty.default", "zero.default"),
+    "fill.Scalar",
 }
 """Operations that read only the shape of a tensor."""
+
+OVERWRITING = {"copy.default": "src", "fill.Tensor": "value"}
+"""Operations that read only the shape of their first tensor, and what they overwrite it with."""
+
+UNINITIALISED = {"empty.memory_format", "empty_like.default", "new_empty.default"}
+"""Operations whose values are whatever the memory held: no numbers until something is written there."""
 
 
 def read_program(program: torch.export.ExportedProgram, builder: GraphBuilder, inputs: Sequence[Any]) -> str:
@@ -34,38 +58,56 @@ def read_program(program: torch.export.ExportedProgram, builder: GraphBuilder, i
 
     A `GraphError` names the first operation that cannot be represented.
     """
+    stored = [value for value in inputs if isinstance(value, Constant)]
     with torch.no_grad():
-        result = Reader(builder).run(program.graph_module, inputs)
+        reader = Reader(builder, stored)
+        result = reader.run(program.graph_module, inputs)
     outputs = [value for value in result if value is not None]
     if len(outputs) != 1:
         raise GraphError(f"the module returns {len(outputs)} tensors; only one output is supported: wrap the module and pick it")
     if not isinstance(outputs[0], Variable):
         raise GraphError("the module's output does not depend on its input")
+    if reader.uninitialised and torch.isnan(outputs[0].value).any():
+        raise GraphError("the module reads memory to which nothing was written (torch.empty); make the tensor with torch.zeros")
     return outputs[0].node
 
 
 class Reader:
-    """Runs graph modules on Variables, Constants and plain values."""
+    """Runs graph modules on Variables, Constants and plain values; `stored` are the tensors that outlive a run.
 
-    def __init__(self, builder: GraphBuilder) -> None:
+    `uninitialised` says whether there is memory to which nothing was written at first; the example has NaN there.
+    """
+
+    def __init__(self, builder: GraphBuilder, stored: Sequence[Constant] = ()) -> None:
         self._builder = builder
+        self._stored = {memory.storage(constant.value): constant.name or "a tensor that it keeps" for constant in stored}
+        self._frames: list[dict[fx.Node, Any]] = []
+        self.uninitialised = False
 
     def run(self, module: fx.GraphModule, inputs: Sequence[Any]) -> Any:
         """The output of a graph module, in the structure that it returns."""
         values: dict[fx.Node, Any] = {}
+        self._frames.append(values)
         remaining = iter(inputs)
         for node in module.graph.nodes:
             if node.op == "placeholder":
                 values[node] = next(remaining)
             elif node.op == "get_attr":
-                values[node] = _attribute(module, str(node.target))
+                values[node] = self._attribute(module, str(node.target))
             elif node.op == "call_function":
                 args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
                 values[node] = self._call_with_place(node, args, kwargs)
-                _rebind_mutated(node, values)
             else:
+                self._frames.pop()
                 return fx.map_arg(node.args[0], values.__getitem__)
         raise GraphError("the program has no output")
+
+    def _attribute(self, module: fx.GraphModule, path: str) -> Any:
+        value = operator.attrgetter(path)(module)
+        if not isinstance(value, Tensor):
+            return value
+        self._stored.setdefault(memory.storage(value), path)
+        return Constant(value)
 
     def _call_with_place(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         try:
@@ -87,22 +129,65 @@ class Reader:
             if variable:
                 raise unsupported(_name(target), f"node {node.name}")
             return target(*plain(args), **{name: plain(value) for name, value in kwargs.items()})  # type: ignore[operator]
-        target = _functional(target)
-        arguments = _bind(target, args, kwargs)
-        name = _short_name(target)
-        if not variable or name in METADATA:
+        if target._schema.is_mutable:
+            return self._write(node, target, args, kwargs)
+        return self._evaluate(node, target, _bind(target, args, kwargs))
+
+    def _write(self, node: fx.Node, target: OpOverload, args: Any, kwargs: Any) -> Any:
+        """An operation in place, or with `out`: its values, and those of whatever shares the memory that it writes to."""
+        pure = memory.functional(target)
+        given = _given(target, args, kwargs)
+        written = memory.written_to(target, given)
+        new = self._evaluate(node, pure, _bind(pure, (), {a.name: given[a.name] for a in pure._schema.arguments}))
+        if len(written) != 1 or not isinstance(written[0], (Variable, Constant)) or not isinstance(new, (Variable, Constant)):
+            raise ValueError("it writes to several tensors; write them one by one")
+        (old,) = written
+        after: Mapping[int, Any] = {id(old): new}
+        if short_name(target) not in memory.RESHAPING:
+            self._require_writable(old, new)
+            live = [leaf for frame in self._frames for leaf in _leaves(frame) if isinstance(leaf, (Variable, Constant))]
+            after = memory.after_write(self._builder, live, old, new, node.name)
+        for frame in self._frames:
+            for key, value in frame.items():
+                frame[key] = _map(lambda leaf: after.get(id(leaf), leaf), value)
+        return after[id(old)]
+
+    def _require_writable(self, old: Variable | Constant, new: Variable | Constant) -> None:
+        stored = self._stored.get(memory.storage(old.value))
+        if stored is not None:
+            raise ValueError(f"the module changes {stored} when it is evaluated; only pure functions are supported")
+        if old.value.shape != new.value.shape:
+            raise ValueError(f"it writes {list(new.value.shape)} to a tensor of {list(old.value.shape)}")
+        if isinstance(new, Variable):
+            require_no_rounding(old.value, new.value)
+
+    def _evaluate(self, node: fx.Node, target: OpOverload, arguments: Mapping[str, Any]) -> Any:
+        name = short_name(target)
+        read = [arguments[OVERWRITING[name]]] if name in OVERWRITING else arguments
+        if not any(isinstance(leaf, Variable) for leaf in _leaves(read)) or name in METADATA:
             return self._fold(node.name, target, arguments)
         if name not in HANDLERS:
             raise unsupported(_name(target), f"node {node.name}")
         call = Call(self._builder, node.name, target, arguments, apply(target, arguments))
         operands = {key: _operands(value) for key, value in arguments.items()}
-        return _variables(HANDLERS[name](call, **operands), call.result)
+        results = _variables(HANDLERS[name](call, **operands), call.result)
+        for result in _leaves(results):
+            for operand in _leaves(arguments):
+                if isinstance(result, Variable) and isinstance(operand, Variable):
+                    require_no_rounding(result.value, operand.value)
+        return results
 
     def _fold(self, name: str, target: OpOverload, arguments: Mapping[str, Any]) -> Any:
         """The result of an operation on constants; derived, and so still live, where one of them is."""
+        short = short_name(target)
+        if torch.Tag.nondeterministic_seeded in target.tags and short not in HANDLERS:
+            raise ValueError("it is random; the module has to be a function of its input")
         result = apply(target, arguments)
+        if short in UNINITIALISED:
+            self.uninitialised = True
+            result.fill_(torch.nan if result.is_floating_point() else 0)
         live = [leaf for leaf in _leaves(arguments) if isinstance(leaf, Constant) and leaf.live]
-        if not live or _short_name(target) in METADATA:
+        if not live or short in METADATA:
             return _constants(result, lambda tensor, pick: Constant(tensor))
 
         def derive(tensor: Tensor, pick: Callable[[Any], Tensor]) -> Constant:
@@ -153,6 +238,8 @@ def _constants(result: Any, make: Callable[[Tensor, Callable[[Any], Tensor]], Co
 
 def _variables(nodes: Any, result: Any) -> Any:
     """A handler's nodes with the values that torch computed for them."""
+    if isinstance(nodes, Constant):
+        return nodes
     if isinstance(nodes, str):
         return Variable(nodes, result)
     return [None if node is None else Variable(node, value) for node, value in zip(nodes, result, strict=True)]
@@ -180,17 +267,13 @@ def _leaves(argument: Any) -> list[Any]:
 
 def _bind(target: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of an operation by the names of its schema, with their defaults."""
+    return {argument_name(name): value for name, value in _given(target, args, kwargs).items()}
+
+
+def _given(target: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     schema = target._schema.arguments
     given = dict(zip((a.name for a in schema if not a.kwarg_only), args, strict=False)) | dict(kwargs)
-    return {argument_name(a.name): given.get(a.name, a.default_value) for a in schema}
-
-
-def _functional(target: OpOverload) -> OpOverload:
-    """The operation that returns what an in-place one writes, or the operation itself."""
-    packet, overload = target._schema.name.removeprefix("aten::"), target._overloadname
-    if not (target._schema.is_mutable and packet.endswith("_")):
-        return target
-    return getattr(getattr(torch.ops.aten, packet[:-1], None), overload, target)
+    return {a.name: given.get(a.name, a.default_value) for a in schema}
 
 
 def writes_in_place(node: fx.Node) -> bool:
@@ -198,28 +281,8 @@ def writes_in_place(node: fx.Node) -> bool:
     return isinstance(node.target, OpOverload) and node.target._schema.is_mutable and bool(node.args)
 
 
-def _rebind_mutated(node: fx.Node, values: dict[fx.Node, Any]) -> None:
-    """After an in-place operation, whoever reads the tensor it wrote to gets the new one."""
-    if writes_in_place(node):
-        old = values[node.args[0]] if isinstance(node.args[0], fx.Node) else None
-        for key, value in values.items():
-            if old is not None and value is old:
-                values[key] = values[node]
-
-
-def _short_name(target: OpOverload) -> str:
-    """`relu.default` for torch's own operations, the full name for others."""
-    namespace, _, packet = target._schema.name.partition("::")
-    return f"{packet}.{target._overloadname}" if namespace == "aten" else f"{namespace}.{packet}.{target._overloadname}"
-
-
 def _name(target: Any) -> str:
     return str(target) if isinstance(target, (OpOverload, str)) else getattr(target, "__name__", str(target))
-
-
-def _attribute(module: fx.GraphModule, path: str) -> Any:
-    value = operator.attrgetter(path)(module)
-    return Constant(value) if isinstance(value, Tensor) else value
 
 
 def _location(node: fx.Node) -> str:
