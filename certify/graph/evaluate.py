@@ -143,7 +143,9 @@ def _erf(x: Array) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    """Without cancellation on either side, and without overflow."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
 
 
 def _softplus(x: Array, beta: float = 1.0, threshold: float = inf) -> Array:

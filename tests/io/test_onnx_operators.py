@@ -386,8 +386,6 @@ REFUSALS = [
     *((Case("CastLike", (2, 3), (X, like)), f"CastLike.*{kind}") for kind, like in LIKE.items()),
     (Case("Div", (2, 3), (X, a(1, 0, 1))), "divides by a constant that holds zeros"),
     (Case("Mul", (3,), (X, a(1, np.nan, 1))), "NaN"),
-    (Case("Pow", (3,), (a(2.0), X)), "rewrite it as Exp"),
-    (Case("Pow", (3,), (X, a(1, 2, 3))), "one exponent"),
     (Case("Clip", (3,), (X, np.float32(np.nan), np.float32(0))), "clips to NaN"),
     (Case("Pad", (3,), (X, ints(1, 1), np.float32(-np.inf))), "pads with -inf"),
     (Case("BatchNormalization", (2, 3), (X, *[rand(3)] * 4), {"training_mode": 1}, 14, 3), "training mode"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from certify.graph.double_double import exactly
 from certify.graph.shapes import broadcast as broadcast_shapes
+from certify.io import powers
 from certify.io.lowering import broadcast
 from certify.io.onnx.call import Call, Handler
 
@@ -48,35 +48,15 @@ def _gelu(call: Call) -> str:
     return call.emit(forms[call.attrs["approximate"]], call.variable())
 
 
-def _swish(call: Call) -> str:
-    """x * sigmoid(alpha * x) is silu(alpha * x) / alpha."""
-    alpha = float(call.attrs.get("alpha", 1.0))
-    if alpha == 0:
-        return call.emit("scale", call.variable(), params={"factor": np.array(0.5)})
-    stretched = call.emit("scale", call.variable(), params={"factor": np.array(alpha)})
-    gated = call.emit("silu", stretched)
-    return call.emit("scale", gated, params={"factor": exactly(alpha).reciprocal().simplest})
-
-
 LARGEST = float(np.finfo(np.float32).max)
-
-# Powers with a function of their own; any other exponent is `pow`.
-POWERS: Mapping[float, str] = {2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
 
 
 def _pow(call: Call) -> str:
-    if not call.is_variable(0):
-        raise call.error("the base is a constant and the exponent is not: rewrite it as Exp of x * log(base)")
-    exponents = np.unique(call.required(1))
-    if not np.isfinite(exponents).all():
-        raise call.error("its exponent is NaN or infinite")
-    if exponents.size != 1 or exponents[0] == 0:
-        raise call.error(f"needs one exponent for all elements, other than zero; got {exponents.tolist()[:4]}")
-    exponent = float(exponents[0])
-    x = broadcast(call.builder, call.variable(), broadcast_shapes(call.shape(), call.required(1).shape), f"{call.name}.broadcast")
-    if exponent == 1:
-        return x
-    return call.emit(POWERS[exponent], x) if exponent in POWERS else call.emit("pow", x, exponent=exponent)
+    if call.is_variable(0) and call.is_variable(1):
+        raise call.error("takes a power whose base and exponent both depend on the network's input; only one of them may")
+    if call.is_variable(0):
+        return powers.power(call.builder, call.variable(), call.required(1), call.name)
+    return powers.exponential(call.builder, call.required(0), call.variable(1), call.name)
 
 
 PLAIN: Mapping[str, str] = {
@@ -113,6 +93,5 @@ HANDLERS: Mapping[str, Handler] = {
     "PRelu": _prelu,
     "Clip": _clip,
     "Gelu": _gelu,
-    "Swish": _swish,
     "Pow": _pow,
 }

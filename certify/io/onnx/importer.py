@@ -18,7 +18,7 @@ from certify.io.onnx import standard
 from certify.io.onnx.call import Array, Call, Value, node_of
 from certify.io.onnx.evaluation import evaluate_node
 from certify.io.onnx.live import live_nodes, tensors_read
-from certify.io.onnx.table import CONTROL, HANDLERS, INTEGER, RANDOM, REFUSED
+from certify.io.onnx.table import CONTROL, HANDLERS, INTEGER, OWN, RANDOM, REFUSED
 
 OPSETS = range(8, 24)
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -227,7 +227,7 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     evaluate = partial(evaluate_node, node, walk.opset)
     call = Call(node.op_type, name, walk.opset, tuple(values), tuple(kinds), attrs, walk.builder, evaluate)
     try:
-        made = evaluate(constants) if constant else HANDLERS[node.op_type](call)
+        made = evaluate(constants) if constant and node.op_type not in OWN else HANDLERS[node.op_type](call)
     except GraphError:
         raise
     except DAMAGE as error:

@@ -1,4 +1,4 @@
-"""What moves, copies or reinterprets elements: the standard's own definition, applied to positions, says which goes where."""
+"""What reinterprets tensors, joins and pads them, and casts their elements."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ import numpy as np
 from onnx import TensorProto
 
 from certify.io import lowering
-from certify.io.onnx.call import Array, Call, Handler
+from certify.io.onnx.call import Array, Call, Handler, Outputs
+from certify.io.onnx.moves import move
 
 REAL = {TensorProto.FLOAT, TensorProto.DOUBLE}
-
-
-def _move(call: Call) -> tuple[str, ...]:
-    """Slice, Gather, Tile and the like: each output is a take."""
-    return tuple(lowering.take(call.builder, call.variable(), index, call.name) for index in call.sources())
 
 
 def _flatten(call: Call) -> str:
@@ -103,9 +99,9 @@ def _axis(call: Call, shape: Sequence[int]) -> int:
     return axis
 
 
-def _pad(call: Call) -> tuple[str, ...]:
+def _pad(call: Call) -> Outputs:
     if call.attrs.get("mode", "constant") != "constant":
-        return _move(call)
+        return move(call)
     amounts, rank = call.setting("pads", 1), len(call.shape())
     axes = call.setting("axes", 3, list(range(rank)))
     before, after = [0] * rank, [0] * rank
@@ -114,7 +110,7 @@ def _pad(call: Call) -> tuple[str, ...]:
     value = float(np.asarray(call.setting("value", 2, 0.0)).item())
     if not np.isfinite(value):
         raise call.error(f"pads with {value:g}, which has no finite bounds; give MaxPool its own padding")
-    return (lowering.pad(call.builder, call.variable(), before, after, value, call.name),)
+    return lowering.pad(call.builder, call.variable(), before, after, value, call.name)
 
 
 def _trilu(call: Call) -> str:
@@ -126,10 +122,7 @@ INTEGER: frozenset[str] = frozenset(
 )
 """What whole numbers that depend on the network's input may go through: arithmetic on them would divide and overflow in its own way."""
 
-MOVES = ("Slice", "Split", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "DepthToSpace", "SpaceToDepth", "Compress")
-
 HANDLERS: Mapping[str, Handler] = {
-    **dict.fromkeys((*MOVES, "ReverseSequence"), _move),
     "Flatten": _flatten,
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze"), _reshape),
     **dict.fromkeys(("Shape", "Size"), _measure),

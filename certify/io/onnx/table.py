@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from certify.io.onnx import arithmetic, dense, elementwise, reduce, resize, structure, windows
+from certify.io.onnx import arithmetic, dense, elementwise, moves, reduce, resize, structure, windows
 from certify.io.onnx.call import Handler
 
 HANDLERS: Mapping[str, Handler] = {
@@ -14,11 +14,15 @@ HANDLERS: Mapping[str, Handler] = {
     **windows.HANDLERS,
     **reduce.HANDLERS,
     **resize.HANDLERS,
+    **moves.HANDLERS,
     **structure.HANDLERS,
 }
 
 # Which of them take whole numbers that depend on the network's input.
-INTEGER = structure.INTEGER | {*structure.MOVES}
+INTEGER = structure.INTEGER | {*moves.HANDLERS}
+
+# Those that constants go through as well.
+OWN = moves.OWN
 
 # What else a model may hold: operators that make constants of nothing or of shapes.
 OPERATORS = sorted({*HANDLERS, "Constant", "ConstantOfShape", "EyeLike", "Range"})

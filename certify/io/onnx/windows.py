@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from certify.graph import Shape
 from certify.io import lowering, pooling
-from certify.io.onnx.call import Call, Handler
+from certify.io.onnx.call import Array, Call, Handler
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def _windows(call: Call, space: Shape, kernel: Shape) -> Windows:
     axes = len(space)
     stride, dilation = (_per_axis(call, name, axes) for name in ("strides", "dilations"))
     pads = _per_axis(call, "pads", 2 * axes, 0)
-    auto = call.attrs.get("auto_pad", "NOTSET")
+    auto = call.attrs["auto_pad"]
     if len(kernel) != axes:
         raise call.error(f"a kernel of {len(kernel)} axes over an input of {axes} spatial axes")
     if auto == "VALID":
@@ -75,30 +75,39 @@ def _conv(call: Call) -> str:
         before=windows.before,
         after=windows.after,
         dilation=windows.dilation,
-        groups=call.attrs.get("group", 1),
+        groups=call.attrs["group"],
         source=call.name,
     )
 
 
 def _conv_transpose(call: Call) -> str:
-    """Padding crops the output of a transposed convolution; what is cropped on one side only is a take behind it."""
+    """Padding crops the output of a transposed convolution; what is cropped on one side only is a take behind it. Where more output is
+    wanted than there is, zeros follow, to which the bias is added as to all."""
     kernel, weight, bias = _weight_and_bias(call)
     space = _space(call)
     windows = _windows(call, space, kernel)
     extra = _per_axis(call, "output_padding", len(space), 0)
+    if not all(0 <= e < max(s, d) for e, s, d in zip(extra, windows.stride, windows.dilation, strict=True)):
+        raise call.error(f"output_padding {list(extra)} has to be less than the strides {list(windows.stride)}")
     before, after = _cropping(call, space, windows, extra)
-    even = tuple(min(pair) for pair in zip(before, after, strict=True))
-    params = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+    even = tuple(max(min(pair), 0) for pair in zip(before, after, strict=True))
+    longer = min(after) < 0
+    params = {"weight": weight} if bias is None or longer else {"weight": weight, "bias": bias}
     attrs = {"stride": windows.stride, "padding": even, "output_padding": extra, "dilation": windows.dilation}
-    groups = call.attrs.get("group", 1)
-    y = call.builder.add("conv_transpose", [call.variable()], params, {**attrs, "groups": groups}, source=call.name)
+    y = call.builder.add("conv_transpose", [call.variable()], params, {**attrs, "groups": call.attrs["group"]}, source=call.name)
     front, back = ([0, 0, *(e - cut for e, cut in zip(even, cuts, strict=True))] for cuts in (before, after))
-    return lowering.pad(call.builder, y, front, back, 0.0, call.name)
+    y = lowering.pad(call.builder, y, front, back, 0.0, call.name)
+    return y if bias is None or not longer else lowering.shift(call.builder, y, _per_channel(call, len(space)), call.name)
+
+
+def _per_channel(call: Call, axes: int) -> Array:
+    return call.required(2).reshape(-1, *(1,) * axes)
 
 
 def _cropping(call: Call, space: Shape, windows: Windows, extra: Shape) -> tuple[Shape, Shape]:
-    """How much is cut off the full output on either side: the padding, or what is too much for the wanted output shape."""
-    auto = call.attrs.get("auto_pad", "NOTSET")
+    """How much is cut off the full output on either side: the padding, or what is too much for the wanted output shape. Of an output
+    that is too small, a negative amount behind, as onnxruntime has it."""
+    auto = call.attrs["auto_pad"]
     wanted = call.attrs.get("output_shape")
     if auto in FRONT and wanted is None:
         wanted = [n * s for n, s in zip(space, windows.stride, strict=True)]
@@ -107,15 +116,19 @@ def _cropping(call: Call, space: Shape, windows: Windows, extra: Shape) -> tuple
     reach = [d * (k - 1) + 1 for k, d in zip(windows.kernel, windows.dilation, strict=True)]
     full = [(n - 1) * s + r + e for n, s, r, e in zip(space, windows.stride, reach, extra, strict=True)]
     totals = [f - w for f, w in zip(full, wanted[-len(space) :], strict=True)]
-    if min(totals) < 0:
-        raise call.error(f"output_shape {wanted} is larger than the full output {full}; give output_padding")
+    if min(totals) < 0 and call.attrs.get("output_shape") is None:
+        raise call.error(
+            f"its auto_pad wants more than the full output {full}, of which onnxruntime makes less; give it output_shape"
+        )
     front = FRONT["SAME_UPPER" if auto == "SAME_UPPER" else "SAME_LOWER"]
-    before = tuple(front(total) for total in totals)
+    before = tuple(front(max(total, 0)) for total in totals)
     return before, tuple(total - b for total, b in zip(totals, before, strict=True))
 
 
 def _pooling(call: Call) -> pooling.Pooling:
     windows = _windows(call, _space(call), tuple(call.attrs["kernel_shape"]))
+    if call.attrs["auto_pad"] in FRONT and max(windows.dilation) > 1:
+        raise call.error("has auto_pad and dilations, of which onnxruntime makes something else than the standard; give it pads")
     ceil = bool(call.attrs.get("ceil_mode", 0))
     return pooling.Pooling(windows.kernel, windows.stride, windows.before, windows.after, windows.dilation, ceil)
 
