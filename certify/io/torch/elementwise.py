@@ -74,9 +74,13 @@ def _softplus(call: Call, x: Operand, beta: float, threshold: float) -> str:
 
 
 def _elu(call: Call, x: Operand, alpha: float, scale: float, input_scale: float) -> str:
-    if scale != 1 or input_scale != 1:
-        raise ValueError("only ELU with scale 1 and input scale 1 is supported")
-    return call.emit("elu", [call.variable(x)], alpha=float(alpha))
+    if input_scale != 1:
+        raise ValueError("only ELU with input scale 1 is supported")
+    if scale == 1:
+        return call.emit("elu", [call.variable(x)], alpha=float(alpha))
+    return lowering.scale(
+        call.builder, call.emit("elu", [call.variable(x)], step="elu", alpha=float(alpha)), float(scale), call.source
+    )
 
 
 def _celu(call: Call, x: Operand, alpha: float) -> str:

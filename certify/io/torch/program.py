@@ -114,8 +114,9 @@ class Reader:
             return self._call(node, args, kwargs)
         except GraphError as error:
             raise GraphError(f"{error}{_location(node)}") from error
-        except ValueError as error:
-            raise GraphError(f"node {node.name} ({_name(node.target)}): {error}{_location(node)}") from error
+        except (ValueError, RuntimeError, IndexError, TypeError) as error:
+            reason = str(error).strip().split("\n", 1)[0]
+            raise GraphError(f"node {node.name} ({_name(node.target)}): {reason}{_location(node)}") from error
 
     def _call(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         target = node.target
