@@ -47,13 +47,12 @@ def _bfloat16(x: Array) -> Array:
     return np.where(np.isfinite(single), rounded, single)
 
 
-_SINGLE, _HALF, _DOUBLE = np.finfo(np.float32), np.finfo(np.float16), np.finfo(np.float64)
-_TINY = float(_SINGLE.tiny)  # numbers below it are flushed to zero by some runtimes
+_TINY = 2.0**-126  # of float32: numbers below it are flushed to zero by some runtimes
 
 FORMATS: Mapping[str, Format] = {
-    "float16": Format(2.0**-10, float(_HALF.max), 2.0**-24, np.dtype("f4"), np.dtype("f2"), _cast(np.float16, np.float32)),
+    "float16": Format(2.0**-10, 65504.0, 2.0**-24, np.dtype("f4"), np.dtype("f2"), _cast(np.float16, np.float32)),
     "bfloat16": Format(2.0**-7, 2.0**127 * (2 - 2.0**-7), _TINY, np.dtype("f4"), np.dtype("f4"), _bfloat16),
-    "float32": Format(2.0**-23, float(_SINGLE.max), _TINY, np.dtype("f4"), np.dtype("f4"), _cast(np.float32)),
-    "float64": Format(2.0**-52, float(_DOUBLE.max), float(_DOUBLE.tiny), np.dtype("f8"), np.dtype("f4"), _cast(np.float64)),
+    "float32": Format(2.0**-23, 2.0**127 * (2 - 2.0**-23), _TINY, np.dtype("f4"), np.dtype("f4"), _cast(np.float32)),
+    "float64": Format(2.0**-52, 2.0**1023 * (2 - 2.0**-52), 2.0**-1022, np.dtype("f8"), np.dtype("f4"), _cast(np.float64)),
 }
 """By the names that numpy and torch give them."""

@@ -2,8 +2,9 @@
 
 Every node gets its value in float64 and a *noise*, what its runtime's value may be away from that. It starts at zero at the input; a
 node adds what its own arithmetic rounds and passes on what its inputs have: an affine map in quadrature, as rounding errors of
-different elements are independent; any other by what moving its inputs by their noise does, so that behind a kink or a jump the noise
-is as wide as the function is there. This is no proof: worst cases of deep networks are so wide that nothing would be compared.
+different elements are independent; any other by what moving its inputs by their noise does, so that behind a kink the noise is as wide
+as the function is there, and behind a jump endless. This is no proof: worst cases of deep networks are so wide that nothing would be
+compared.
 
 With e = `UNITS` times the machine epsilon, an affine y = Wx + b of n terms rounds by e * sqrt(1 + n / 32) * sqrt(W^2 x^2 + b^2 + y^2)
 (ours): partial sums of terms of either sign walk at random, those of one sign grow to y, and a runtime adds up at least some eight
@@ -12,8 +13,8 @@ lanes of them side by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
@@ -31,26 +32,26 @@ LANES = 32.0
 
 @dataclass(frozen=True)
 class Noisy:
-    """An array in float64, and what a runtime's values may be away from it: inf where nothing is known of them."""
+    """Values at several points in float64, (points, *shape), and how far a runtime's may be away: inf where nothing is known of them."""
 
     value: Array
     noise: Array
 
 
-def evaluate_noisy(graph: Graph, points: Sequence[Array], precision: Format) -> list[Noisy]:
-    """The output at each point of `graph.input_shape`, and how far a runtime of that precision may be from it.
+def evaluate_noisy(graph: Graph, points: Sequence[Array], precision: Format) -> Noisy:
+    """The output at points of `graph.input_shape`, and how far a runtime of that precision may be from it.
 
     Constants are converted, and values kept, only as long as they are needed.
     """
     last = {name: node.name for node in graph.nodes for name in (node.name, *node.inputs)}
-    live = {graph.input: [Noisy(x.astype(np.float64), np.zeros(x.shape)) for x in points]}
+    x = np.stack(points).astype(np.float64)
+    live = {graph.input: Noisy(x, np.zeros(x.shape))}
     with np.errstate(all="ignore"):
         for node in graph.nodes:
             if node.op != INPUT:
                 params = {role: _constant(graph, name) for role, name in node.params.items()}
-                inputs = list(zip(*(live[name] for name in node.inputs), strict=True))
-                made = _RULES.get(node.op, _other)(node, params, inputs, precision)
-                live[node.name] = [_in_range(noisy, precision) for noisy in made]
+                made = _RULES.get(node.op, _other)(node, params, [live[name] for name in node.inputs], precision)
+                live[node.name] = _in_range(made, precision)
             for name in node.inputs:
                 if last[name] == node.name and name != graph.output:
                     live.pop(name, None)
@@ -76,29 +77,41 @@ def _in_range(noisy: Noisy, precision: Format) -> Noisy:
     return Noisy(noisy.value, np.where(np.isnan(noisy.noise) | beyond, inf, noisy.noise))
 
 
+_AT_ONCE = frozenset(("linear", "matmul", "scale", "shift", "add", "sub", "mul", *ELEMENTWISE))
+"""Operators whose definitions take further axes in front."""
+
+
+def _apply(node: Node, inputs: Sequence[Array], params: Params) -> Array:
+    """The node at every point."""
+    if node.op in _AT_ONCE:
+        return apply(node, list(inputs), params)
+    return np.stack([apply(node, [x[k] for x in inputs], params) for k in range(len(inputs[0]))])
+
+
 # --- affine maps ---------------------------------------------------------------------------------------------------------------
 
 _WEIGHTS = ("weight", "factor")
 _SHIFTS = ("bias", "offset")
 
 
-def _affine(node: Node, params: Params, inputs: Sequence[tuple[Noisy, ...]], precision: Format) -> Iterator[Noisy]:
+def _affine(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
     """In quadrature: the squares of noises and terms go through the map with squared weights."""
-    squared = Node(node.name, "add" if node.op == "sub" else node.op, node.inputs, node.shape, node.params, _homogeneous(node))
-    weights = {role: np.square(value) for role, value in params.items() if role in _WEIGHTS}
-    other = {role: value for role, value in params.items() if role not in (*_WEIGHTS, *_SHIFTS)}
-    shifts = {role: np.square(value) for role, value in params.items() if role in _SHIFTS}
+    value = _apply(node, [x.value for x in inputs], params)
     terms = _terms(node, {name: np.shape(params[role]) for role, name in node.params.items()})
     unit = np.square(UNITS * precision.epsilon) * (1 + terms / LANES)
-    for point in inputs:
-        value = apply(node, [x.value for x in point], params)
-        if node.op in _MOVES:
-            yield Noisy(value, apply(squared, [x.noise for x in point], other))
-            continue
-        spread = [_square(x, unit) for x in point]
-        # What the map makes of squares, its own shift rounded as its terms are.
-        moved = apply(squared, spread, {**other, **weights, **{role: unit * value for role, value in shifts.items()}})
-        yield Noisy(value, np.sqrt(moved + unit * _finite_square(value)) + terms * precision.least)
+    squared = {role: _SQUARES.get(role, _as_it_is)(array, unit) for role, array in params.items()}
+    moved = _apply(replace(node, op="add") if node.op == "sub" else node, [_square(x, unit) for x in inputs], squared)
+    return Noisy(value, np.sqrt(moved + unit * _finite_square(value)) + terms * precision.least)
+
+
+_SQUARES: Mapping[str, Callable[[Array, float], Array]] = {
+    **dict.fromkeys(_WEIGHTS, lambda array, unit: np.square(array)),
+    **dict.fromkeys(_SHIFTS, lambda array, unit: unit * np.square(array)),  # rounded as a term is
+}
+
+
+def _as_it_is(array: Array, unit: float) -> Array:
+    return array
 
 
 def _square(x: Noisy, unit: float) -> Array:
@@ -110,13 +123,6 @@ def _finite_square(value: Array) -> Array:
     """Zero of what is infinite, where the noise is endless already, and of what is no number, of which there is no more to know."""
     return np.where(np.isfinite(value), np.square(value), 0.0)
 
-
-def _homogeneous(node: Node) -> Mapping[str, object]:
-    """The attributes without what the map adds to its input."""
-    return {**node.attrs, "value": 0.0} if node.op == "pad" else node.attrs
-
-
-_MOVES = ("reshape", "transpose", "take", "concat", "pad")
 
 _TERMS: Mapping[str, Callable[[tuple[int, ...]], int]] = {
     "linear": lambda weight: weight[1],
@@ -132,18 +138,23 @@ def _terms(node: Node, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return max(1, _TERMS[node.op](weight)) if node.op in _TERMS and weight else 1
 
 
-def _sum(node: Node, params: Params, inputs: Sequence[tuple[Noisy, ...]], precision: Format) -> Iterator[Noisy]:
+def _sum(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
     """A sum over axes: an affine map of as many terms as it has."""
-    for ((x,),) in zip(inputs, strict=True):
-        value = apply(node, [x.value], params)
-        terms = x.value.size // max(value.size, 1)
-        unit = np.square(UNITS * precision.epsilon) * (1 + terms / LANES)
-        moved = apply(node, [_square(x, unit)], params)
-        yield Noisy(value, np.sqrt(moved + unit * _finite_square(value)) + terms * precision.least)
+    [x] = inputs
+    value = _apply(node, [x.value], params)
+    terms = x.value.size // max(value.size, 1)
+    unit = np.square(UNITS * precision.epsilon) * (1 + terms / LANES)
+    moved = _apply(node, [_square(x, unit)], params)
+    return Noisy(value, np.sqrt(moved + unit * _finite_square(value)) + terms * precision.least)
+
+
+def _move(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
+    """What moves elements moves their noise; what it adds has none."""
+    plain = replace(node, attrs={**node.attrs, "value": 0.0}) if node.op == "pad" else node
+    return Noisy(_apply(node, [x.value for x in inputs], params), _apply(plain, [x.noise for x in inputs], params))
 
 
 # --- functions -----------------------------------------------------------------------------------------------------------------
-
 
 _JUMPS = ("sign", "floor", "ceil", "round")
 
@@ -203,59 +214,58 @@ _BREAKS: Mapping[str, Callable[[Array, Array, Array], Array]] = {
     "tan": _holds_pole,
 }
 """Where, for an argument between low and high, nothing is known of the result, which moved that far: jumps, poles, ends of domains."""
-_PARTS = (-1.0, -0.5, 0.5, 1.0)
 
 
-def _elementwise(node: Node, params: Params, inputs: Sequence[tuple[Noisy, ...]], precision: Format) -> Iterator[Noisy]:
-    rounds, breaks = _ROUNDS.get(node.op, _relative), _BREAKS.get(node.op)
-    for (x,) in inputs:
-        value = apply(node, [x.value], params)
-        samples = [apply(node, [x.value + part * x.noise], params) for part in _PARTS] if x.noise.any() else [value]
-        moved = _largest(samples, value)
-        unknown = ~np.isfinite(x.noise)
-        if breaks is not None:
-            unknown |= (x.noise > 0) & breaks(x.value - x.noise, x.value + x.noise, moved)
-        noise = moved + np.nan_to_num(UNITS * precision.epsilon * rounds(x.value, value)) + precision.least
-        yield Noisy(value, np.where(unknown, inf, noise))
+def _elementwise(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
+    [x] = inputs
+    low, high = x.value - x.noise, x.value + x.noise
+    value, *ends = (apply(node, [point], params) for point in (x.value, low, high))
+    moved = _largest(ends, value)
+    unknown = np.isinf(x.noise)
+    if node.op in _BREAKS:
+        unknown |= (x.noise > 0) & _BREAKS[node.op](low, high, moved)
+    rounded = UNITS * precision.epsilon * _ROUNDS.get(node.op, _relative)(x.value, value)
+    return Noisy(value, np.where(unknown, inf, moved + np.nan_to_num(rounded) + precision.least))
 
 
 def _largest(samples: Iterable[Array], value: Array) -> Array:
     """How far the samples are from the value: endless where only some of them are defined."""
     moved = np.zeros(value.shape)
     for sample in samples:
-        both = np.isnan(sample) & np.isnan(value)
-        distance = np.where(both | (sample == value), 0.0, np.abs(sample - value))
-        moved = np.maximum(moved, np.where(np.isnan(distance), inf, distance))
+        distance = np.abs(sample - value)
+        if np.isnan(distance).any():
+            distance[(np.isnan(sample) & np.isnan(value)) | (sample == value)] = 0.0
+            distance[np.isnan(distance)] = inf
+        moved = np.maximum(moved, distance)
     return moved
 
 
 _DRAWS = 4
 
 
-def _other(node: Node, params: Params, inputs: Sequence[tuple[Noisy, ...]], precision: Format) -> Iterator[Noisy]:
+def _other(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
     """Any operator: what happens when all inputs move by their noise and by rounding, up, down and at random."""
     random = np.random.default_rng(0)
     unit = UNITS * precision.epsilon
-    for point in inputs:
-        value = apply(node, [x.value for x in point], params)
-        noise = [x.noise + unit * np.abs(x.value) for x in point]
-        signs = [[sign * np.ones(x.value.shape) for x in point] for sign in (-1.0, 1.0)]
-        signs += [[random.choice((-1.0, 1.0), x.value.shape) for x in point] for _ in range(_DRAWS)]
-        samples = (apply(node, [x.value + s * n for x, s, n in zip(point, sign, noise, strict=True)], params) for sign in signs)
-        yield Noisy(value, _largest(samples, value) + np.nan_to_num(unit * np.abs(value)) + precision.least)
+    value = _apply(node, [x.value for x in inputs], params)
+    noise = [x.noise + unit * np.abs(x.value) for x in inputs]
+    signs: list[list[Array | float]] = [[-1.0] * len(inputs), [1.0] * len(inputs)]
+    signs += [[random.choice((-1.0, 1.0), x.value.shape) for x in inputs] for _ in range(_DRAWS)]
+    samples = (_apply(node, [x.value + s * n for x, s, n in zip(inputs, sign, noise, strict=True)], params) for sign in signs)
+    return Noisy(value, _largest(samples, value) + np.nan_to_num(unit * np.abs(value)) + precision.least)
 
 
-def _selection(node: Node, params: Params, inputs: Sequence[tuple[Noisy, ...]], precision: Format) -> Iterator[Noisy]:
+def _selection(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
     """A monotone choice among elements, which rounds nothing: between what it gives for the ends of its inputs."""
-    for point in inputs:
-        value = apply(node, [x.value for x in point], params)
-        ends = ([x.value + sign * x.noise for x in point] for sign in (-1.0, 1.0))
-        yield Noisy(value, _largest((apply(node, end, params) for end in ends), value))
+    value = _apply(node, [x.value for x in inputs], params)
+    ends = (_apply(node, [x.value + sign * x.noise for x in inputs], params) for sign in (-1.0, 1.0))
+    return Noisy(value, _largest(ends, value))
 
 
-_RULES: Mapping[str, Callable[..., Iterator[Noisy]]] = {
+_RULES: Mapping[str, Callable[..., Noisy]] = {
     **dict.fromkeys(AFFINE, _affine),
     **dict.fromkeys(ELEMENTWISE, _elementwise),
+    **dict.fromkeys(("reshape", "transpose", "take", "concat", "pad"), _move),
     "reduce_sum": _sum,
     "reduce_max": _selection,
 }

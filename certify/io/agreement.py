@@ -27,8 +27,9 @@ def require_agreement(graph: Graph, original: Original, points: Sequence[Array],
     at some point, in the shape of the output: the others are NaN, infinite or beyond the range of that precision at all of them.
     """
     compared = np.zeros(graph.output_shape, dtype=bool)
-    for x, found in zip(points, evaluate_noisy(graph, points, FORMATS[precision]), strict=True):
-        expected = np.asarray(original(x))
+    noisy = evaluate_noisy(graph, points, FORMATS[precision])
+    for x, value, noise in zip(points, noisy.value, noisy.noise, strict=True):
+        expected, found = np.asarray(original(x)), Noisy(value, noise)
         if expected.shape != found.value.shape:
             raise GraphError(
                 f"the graph's output has shape {list(found.value.shape)} and {judge}'s {list(expected.shape)}; please report this"

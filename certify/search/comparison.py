@@ -67,7 +67,7 @@ def _in_box(inputs: Boxes, region: int, kind: int, random: np.random.Generator) 
     nearest = inputs.lower.nearest[region].astype(inputs.grid)
     held = low <= high
     low, high = (np.where(held, end, nearest).astype(np.float64) for end in (low, high))
-    reach = np.finfo(np.float32).max
+    reach = FORMATS["float32"].largest
     return _KINDS[kind % len(_KINDS)](np.clip(low, -reach, reach), np.clip(high, -reach, reach), random)
 
 

@@ -253,9 +253,9 @@ ONE = (np.ones((1, 1)), np.zeros(1), np.zeros(1))
 @pytest.mark.parametrize("heavy", [0.0, 1.0])
 def test_weights_that_are_no_numbers_are_refused_even_where_nothing_reads_them(bad: float, heavy: float) -> None:
     first = (np.array([[bad], [1.0]]), np.zeros(2), np.zeros(2))
-    model = network([first, (np.array([[heavy, 1.0]]), np.zeros(1), np.ones(1))])
+    spec = boxed(-np.ones((1, 1)), np.ones((1, 1)), [[(np.ones(1), -0.1)]])
     with pytest.raises(ValueError, match="NaN or infinite"):
-        verify(model, boxed(-np.ones((1, 1)), np.ones((1, 1)), [[(np.ones(1), -0.1)]]), timeout=5.0)
+        verify(network([first, (np.array([[heavy, 1.0]]), np.zeros(1), np.ones(1))]), spec, timeout=5.0)
 
 
 def test_an_output_that_overflows_in_float32_is_no_witness() -> None:
