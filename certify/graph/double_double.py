@@ -1,25 +1,28 @@
 """Arrays of real numbers known to about 32 digits, with what is not known about them: for constants computed from stored ones.
 
 A number is high + low, two doubles of which the first is the rounded sum, within `error` of the real one. Sums and products of doubles
-are split into such pairs without any error (TwoSum, TwoProduct: Dekker, Numer. Math. 18, 1971; Ogita, Rump, Oishi, SIAM J. Sci. Comput.
-26, 2005); what the pairs cannot hold is added to the error, which is rounded up. So cancellation shows as an error that is large against
-the result, instead of passing unnoticed.
+are split into such pairs without any error; what the pairs cannot hold is added to the error, which is rounded up. So cancellation shows
+as an error that is large against the result, instead of passing unnoticed. Of a few numbers that the pairs do not hold exactly their
+fractions are kept beside them, as far as sums, products and quotients lead: those lose nothing, however much cancels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce
+from operator import add, mul, truediv
 from typing import Any, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-UNIT = 2.0**-53
-SMALL, TINY = 2.0**-800, 2.0**-900
-"""Products below the first may lose digits to underflow, always far less than the second; no error is less than that but zero."""
+from certify.graph.error_free import SMALL, TINY, UNIT, Array, product_up, two_product, two_sum
+
+Objects = NDArray[np.object_]
+FEW, BITS = 2048, 8192
+"""Fractions are kept of so many numbers at most, while their numerators and denominators have so many bits at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,8 @@ class DoubleDouble:
     high: Array
     low: Array
     error: Array
+    rational: Objects | None = None
+    """The real numbers themselves where the pairs do not hold them exactly, if they are known."""
 
     __array_ufunc__ = None  # arrays leave arithmetic with these to the methods below
 
@@ -40,6 +45,16 @@ class DoubleDouble:
     def shape(self) -> tuple[int, ...]:
         """The shape of all three arrays."""
         return self.high.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.high.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.high.size
 
     @property
     def accurate(self) -> bool:
@@ -53,7 +68,8 @@ class DoubleDouble:
 
     def moved(self, function: Callable[[Array], Array]) -> DoubleDouble:
         """The elements in other places, by a function of arrays that only moves or repeats them."""
-        return DoubleDouble(*(np.asarray(function(part)) for part in (self.high, self.low, self.error)))
+        parts: list[Any] = [np.asarray(function(part)) for part in (self.high, self.low, self.error)]
+        return DoubleDouble(*parts, None if self.rational is None else np.asarray(function(self.rational), dtype=object))  # type: ignore[arg-type]
 
     @property
     def simplest(self) -> DoubleDouble | Array:
@@ -73,21 +89,32 @@ class DoubleDouble:
         """As of arrays."""
         return self.moved(lambda part: part.swapaxes(first, second))
 
+    @property
+    def fractions(self) -> Objects | None:
+        """The real numbers as fractions; None where they are not known exactly, or too many."""
+        if self.rational is not None or self.size > FEW or self.error.any() or not np.isfinite(self.high).all():
+            return self.rational
+        return _objects([Fraction(a) + Fraction(b) for a, b in zip(self.high.flat, self.low.flat, strict=True)], self.shape)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.high, dtype)
+        raise TypeError("pairs of doubles become an array only where it is said how: `high` is the rounded one")
 
     def __getitem__(self, index: Any) -> DoubleDouble:
         return self.moved(lambda part: part[index])
 
     def __neg__(self) -> DoubleDouble:
-        return DoubleDouble(np.asarray(-self.high), np.asarray(-self.low), self.error)
+        minus = None if self.rational is None else np.asarray(-self.rational, dtype=object)
+        return DoubleDouble(np.asarray(-self.high), np.asarray(-self.low), self.error, minus)
 
     def __add__(self, other: Operand) -> DoubleDouble:
         y = exactly(other)
+        return _settled(self._plus(y), add, self, y)
+
+    def _plus(self, y: DoubleDouble) -> DoubleDouble:
         with np.errstate(all="ignore"):
-            total, rest = _two_sum(self.high, y.high)
-            lows, lost = _two_sum(self.low, y.low)
-            low, also_lost = _two_sum(rest, lows)
+            total, rest = two_sum(self.high, y.high)
+            lows, lost = two_sum(self.low, y.low)
+            low, also_lost = two_sum(rest, lows)
             return _normal(total, low, self.error + y.error + np.abs(lost) + np.abs(also_lost))
 
     def __sub__(self, other: Operand) -> DoubleDouble:
@@ -98,34 +125,56 @@ class DoubleDouble:
 
     def __mul__(self, other: Operand) -> DoubleDouble:
         y = exactly(other)
+        return _settled(self._times(y), mul, self, y)
+
+    def _times(self, y: DoubleDouble) -> DoubleDouble:
         with np.errstate(all="ignore"):
-            product, rest = _two_product(self.high, y.high)
+            product, rest = two_product(self.high, y.high)
             error = np.where((np.abs(product) < SMALL) & (self.high != 0) & (y.high != 0), TINY, 0.0)
             if self.exact and y.exact:
                 return _normal(product, rest, error)
             a, b = self.high * y.low, self.low * y.high
             # Three products and two sums are rounded, the fourth product is left out; |low| <= UNIT |high|.
-            error = error + _up(4 * UNIT, _up(np.abs(self.high), np.abs(y.low)) + _up(np.abs(self.low), np.abs(y.high)))
-            error = error + np.where((a != 0) | (b != 0), 2 * UNIT * np.abs(rest), 0.0) + _up(np.abs(self.low), np.abs(y.low))
-            error = error + _up(2 * np.abs(self.high), y.error) + _up(self.error, 2 * np.abs(y.high) + y.error)
+            crossed = product_up(np.abs(self.high), np.abs(y.low)) + product_up(np.abs(self.low), np.abs(y.high))
+            error = error + product_up(4 * UNIT, crossed) + product_up(np.abs(self.low), np.abs(y.low))
+            error = error + np.where((a != 0) | (b != 0), 2 * UNIT * np.abs(rest), 0.0)
+            error = error + product_up(2 * np.abs(self.high), y.error) + product_up(self.error, 2 * np.abs(y.high) + y.error)
             return _normal(product, rest + (a + b), error)
 
     __radd__, __rmul__ = __add__, __mul__
 
+    def __truediv__(self, other: Operand) -> DoubleDouble:
+        y = exactly(other)
+        with np.errstate(all="ignore"):
+            quotient = _settled(self._times(y.reciprocal()), truediv, self, y)
+            nearest = np.asarray(self.high / y.high)
+            return quotient._or_exactly(nearest, self._plus(-y._times(exactly(nearest))))
+
     def __rtruediv__(self, other: Operand) -> DoubleDouble:
-        return self.reciprocal() * other
+        return exactly(other) / self
 
     def __pow__(self, exponent: float) -> DoubleDouble:
-        if exponent != -0.5:
-            raise ValueError(f"powers of constants to {exponent} are not known to more than double precision; -0.5 is")
-        return self.inverse_root()
+        """Powers whose exponents are multiples of 1/2."""
+        if exponent == -0.5:
+            return self.inverse_root()
+        if exponent < 0:
+            return (self**-exponent).reciprocal()
+        root, whole = (self.sqrt(), int(2 * exponent)) if exponent % 1 == 0.5 else (self, int(exponent))
+        if exponent % 0.5:
+            raise ValueError(f"powers of constants to {exponent} are not known to more than double precision")
+        squares = [root]
+        while 2 ** len(squares) <= whole:
+            squares.append(squares[-1] * squares[-1])
+        one = exactly(np.ones(self.shape))
+        return reduce(mul, (square for i, square in enumerate(squares) if whole >> i & 1), one)
 
     def __matmul__(self, other: DoubleDouble) -> DoubleDouble:
         """The product of two matrices, at a cost of the elements of the first that are not zero."""
         order, used = _not_zero_first((self.high != 0) | (self.error != 0))
         values = self.moved(lambda part: np.take_along_axis(part, order, axis=1))
-        terms = (values[:, k, None] * other[order[:, k]] for k in range(used))
-        return reduce(lambda total, term: total + term, terms, exactly(np.zeros((self.shape[0], other.shape[1]))))
+        terms = (values[:, k, None]._times(other[order[:, k]]) for k in range(used))
+        total = reduce(DoubleDouble._plus, terms, exactly(np.zeros((self.shape[0], other.shape[1]))))
+        return total if total.accurate or used * total.size > 16 * FEW else _settled(total, np.matmul, self, other)
 
     def sum(self, axis: int | Sequence[int]) -> DoubleDouble:
         """As of arrays."""
@@ -135,25 +184,43 @@ class DoubleDouble:
         while terms.shape[0] > 1:
             half = terms.shape[0] // 2
             rest = terms[2 * half :]
-            summed = terms[:half] + terms[half : 2 * half]
-            terms = summed if not rest.shape[0] else _joined(summed, rest)
-        return terms[0] if terms.shape[0] else exactly(np.zeros(kept))
+            summed = terms[:half]._plus(terms[half : 2 * half])
+            terms = summed if not rest.shape[0] else joined([summed, rest])
+        total = terms[0] if terms.shape[0] else exactly(np.zeros(kept))
+        return total if total.accurate else _settled(total, lambda each: each.sum(axes), self)
 
     def reciprocal(self) -> DoubleDouble:
         """1 / x by a Newton step; its error is what is left, r = 1 - x y: then 1 / x = y / (1 - r)."""
         with np.errstate(all="ignore"):
             first = exactly(1 / self.high)
-            y = (first + first * (1.0 - self * first)).within(np.zeros(self.shape))
-            left = (1.0 - self * y).bound()
-            return y.within(np.where(left <= 0.5, _up(2 * y.bound(), left), np.inf))
+            step = ONE._plus(-self._times(first))
+            y = first._plus(first._times(step)).within(np.zeros(self.shape))
+            left = ONE._plus(-self._times(y)).bound()
+            found = y.within(np.where(left <= 0.5, product_up(2 * y.bound(), left), np.inf))
+            return _settled(found._or_exactly(first.high, step), lambda x: Fraction(1) / x, self)
 
     def inverse_root(self) -> DoubleDouble:
         """1 / sqrt(x) by a Newton step; its error is what is left, r = 1 - x y^2: then 1 / sqrt(x) = y / sqrt(1 - r)."""
         with np.errstate(all="ignore"):
             first = exactly(1 / np.sqrt(self.high))
-            y = (first + first * (1.0 - self * (first * first)) * 0.5).within(np.zeros(self.shape))
-            left = (1.0 - self * (y * y)).bound()
-            return y.within(np.where(left <= 0.5, _up(y.bound(), left), np.inf))
+            step = ONE._plus(-self._times(first._times(first)))
+            y = first._plus(first._times(step)._times(exactly(0.5))).within(np.zeros(self.shape))
+            left = ONE._plus(-self._times(y._times(y))).bound()
+            found = y.within(np.where(left <= 0.5, product_up(y.bound(), left), np.inf))
+            return found._or_exactly(first.high, step)
+
+    def sqrt(self) -> DoubleDouble:
+        """The square root."""
+        with np.errstate(all="ignore"):
+            nearest = np.sqrt(self.high)
+            square = exactly(nearest)._times(exactly(nearest))
+            return self._times(self.inverse_root())._or_exactly(nearest, self._plus(-square))
+
+    def _or_exactly(self, nearest: Array, left: DoubleDouble) -> DoubleDouble:
+        """The doubles `nearest` where nothing is `left`, the numbers as they are elsewhere."""
+        exact = (left.high == 0) & (left.error == 0) & np.isfinite(nearest)
+        parts = [np.where(exact, a, b) for a, b in ((nearest, self.high), (0.0, self.low), (0.0, self.error))]
+        return DoubleDouble(*parts, self.rational)
 
     def bound(self) -> Array:
         """An upper bound of the absolute values."""
@@ -161,18 +228,22 @@ class DoubleDouble:
 
     def within(self, error: Array) -> DoubleDouble:
         """High + low with another error."""
-        return DoubleDouble(self.high, self.low, error)
+        return DoubleDouble(self.high, self.low, error, self.rational)
 
 
 Operand: TypeAlias = Union[DoubleDouble, NDArray[Any], float]  # noqa: UP007 -- evaluated at run time
 
 
 def exactly(value: Operand) -> DoubleDouble:
-    """Floating-point numbers, float64 at most, as the real numbers that they are."""
+    """Numbers, floating-point of float64 at most or integers, as the real numbers that they are."""
     if isinstance(value, DoubleDouble):
         return value
-    high = np.asarray(value).astype(np.float64, copy=False)
+    array = np.asarray(value)
+    high = array.astype(np.float64, copy=False)
     zero = np.broadcast_to(np.float64(0), high.shape)
+    if array.dtype.kind in "iu" and bool((np.abs(high) > 2.0**53).any()):
+        low = np.array([int(number) - int(near) for number, near in zip(array.flat, high.flat, strict=True)], dtype=np.float64)
+        return DoubleDouble(high, low.reshape(high.shape), zero)
     return DoubleDouble(high, zero, zero)
 
 
@@ -188,41 +259,73 @@ def _not_zero_first(used: NDArray[np.bool_]) -> tuple[NDArray[np.intp], int]:
     return order, most
 
 
-def _joined(a: DoubleDouble, b: DoubleDouble) -> DoubleDouble:
-    return DoubleDouble(*(np.concatenate(parts) for parts in ((a.high, b.high), (a.low, b.low), (a.error, b.error))))
+ONE = exactly(1.0)
+
+
+def from_fractions(values: Any, shape: Sequence[int] | None = None) -> DoubleDouble:
+    """Fractions, in an array of objects or in C order with a shape, as pairs: these are the nearest two doubles, and what is left."""
+    numbers = np.asarray(values, dtype=object) if shape is None else _objects(values, shape)
+    parts = np.array([_split(number) for number in numbers.ravel()], dtype=np.float64).reshape(-1, 3)
+    found = _normal(*(parts[:, i].reshape(numbers.shape) for i in range(3)))
+    kept = found.error.any() and numbers.size <= FEW and max(map(_bits, numbers.flat), default=0) <= BITS
+    return DoubleDouble(found.high, found.low, found.error, numbers if kept else None)
+
+
+def from_bounds(low: Sequence[Fraction], high: Sequence[Fraction], shape: Sequence[int]) -> DoubleDouble:
+    """Numbers between fractions, in C order: the middles, with half of the widths as errors; nothing is known where low is above high."""
+    middles = from_fractions([(a + b) / 2 for a, b in zip(low, high, strict=True)], shape)
+    halves = from_fractions([(b - a) / 2 for a, b in zip(low, high, strict=True)], shape)
+    error = np.where(halves.high < 0, np.inf, middles.error + product_up(1 + 4 * UNIT, halves.bound()))
+    return DoubleDouble(middles.high, middles.low, error)
+
+
+def _split(number: Fraction) -> tuple[float, float, float]:
+    """The nearest double, the double nearest to the rest, and what is left then, rounded up; infinite where that is out of range."""
+    try:
+        high = float(number)
+        low = float(number - Fraction(high))
+        left = abs(number - Fraction(high) - Fraction(low))
+        return high, low, max(float(left) * (1 + 4 * UNIT), TINY) if left else 0.0
+    except OverflowError:
+        return 0.0, 0.0, np.inf
+
+
+def _bits(number: Fraction) -> int:
+    return max(number.numerator.bit_length(), number.denominator.bit_length())
+
+
+def _objects(values: Any, shape: Sequence[int]) -> Objects:
+    """An array of the values, which are objects, in C order."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array.reshape(shape)
+
+
+def _settled(found: DoubleDouble, function: Callable[..., Any], *operands: DoubleDouble) -> DoubleDouble:
+    """What was found, or where that is not exact, and the operands are fractions, `function` of these."""
+    if not found.error.any() or found.size > FEW or any(x.rational is None and x.error.any() for x in operands):
+        return found
+    fractions = [x.fractions for x in operands]
+    if any(x is None for x in fractions):
+        return found
+    try:
+        return from_fractions(function(*fractions))
+    except ZeroDivisionError:
+        return found
+
+
+def joined(values: Sequence[DoubleDouble], axis: int = 0) -> DoubleDouble:
+    """Arrays of numbers put together along an axis."""
+    parts = [np.concatenate([getattr(value, name) for value in values], axis) for name in ("high", "low", "error")]
+    fractions = [value.fractions for value in values] if any(value.rational is not None for value in values) else [None]
+    known = None if any(x is None for x in fractions) else np.concatenate(fractions, axis)  # type: ignore[arg-type]
+    return DoubleDouble(*parts, known)
 
 
 def _normal(a: Array, b: Array, error: Array) -> DoubleDouble:
     """a + b, of which the second part goes to the error where it is tiny; errors are rounded up, and infinite for what is no number."""
-    high, low = _two_sum(a, b)
+    high, low = two_sum(a, b)
     dropped = np.abs(low) < SMALL
     error = (error + np.where(dropped, np.abs(low), 0.0)) * (1 + 32 * UNIT)
     error = np.where(error > 0, np.maximum(error, TINY), error)
     return DoubleDouble(np.asarray(high), np.where(dropped, 0.0, low), np.where(np.isfinite(high + error), error, np.inf))
-
-
-def _up(a: Array | float, b: Array) -> Array:
-    """The product of numbers that are not negative, rounded up, zero only where one of them is."""
-    product = a * b * (1 + 8 * UNIT)
-    return np.where((np.asarray(a) > 0) & (b > 0), np.maximum(product, TINY), product)
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """The rounded sum, and what rounding took: their sum is a + b."""
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
-
-
-def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """The rounded product, and what rounding took, exactly unless something under- or overflows."""
-    product = a * b
-    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
-    return product, a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)
-
-
-def _halves(a: Array) -> tuple[Array, Array]:
-    """The number as a sum of two of 26 bits, whose products are exact."""
-    scaled = (2.0**27 + 1) * a
-    high = scaled - (scaled - a)
-    return high, a - high

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from certify.graph.double_double import DoubleDouble
 from certify.graph.graph import INPUT, Graph, GraphError, Node, Shape
 
 Array = np.ndarray
@@ -50,10 +51,15 @@ def apply(node: Node, inputs: list[Array], params: Params) -> Array:
 def bound_constants(graph: Graph, dtype: np.dtype) -> dict[str, Array]:
     """The constants as arrays, the floating-point ones in `dtype`, and those derived from them."""
     with np.errstate(over="ignore"):
-        constants = {name: in_dtype(np.asarray(value), dtype) for name, value in graph.constants.items()}
+        constants = {name: in_dtype(_array(value), dtype) for name, value in graph.constants.items()}
     for entry in graph.derived:
         constants[entry.name] = entry.function(*(constants[name] for name in entry.inputs))
     return constants
+
+
+def _array(value: Any) -> Array:
+    """A constant as an array, rounded to doubles where passes would still keep more of it."""
+    return value.high if isinstance(value, DoubleDouble) else np.asarray(value)
 
 
 def in_dtype(value: Array, dtype: np.dtype) -> Array:

@@ -1,0 +1,276 @@
+"""What every canonical operator makes of constants: real numbers, with a bound of what is not known of them.
+
+The definitions of `evaluate` once more, on `DoubleDouble`: so constants that a model computes from others mean what real arithmetic makes
+of the stored ones, and both front ends evaluate them by the operators that they emit for variables. What has no row here, or cannot be
+known, is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from certify.graph import enclosures
+from certify.graph.double_double import DoubleDouble, Operand, exactly, from_bounds, joined
+from certify.graph.enclosures import Interval
+from certify.graph.graph import INPUT, Graph, Node
+from certify.graph.shapes import broadcast
+
+Params = Mapping[str, Any]
+Attrs = Mapping[str, Any]
+MANY = 2**17
+"""Different numbers that functions are computed of, one by one, at most."""
+
+
+def evaluate_exactly(graph: Graph, x: DoubleDouble) -> DoubleDouble:
+    """The output of a graph without live constants at a point; a ValueError names what has no exact evaluation, or no value."""
+    constants = {name: value if _is_index(value) else exactly(value) for name, value in graph.constants.items()}
+    values = {graph.input: x}
+    for node in graph.nodes:
+        if node.op != INPUT:
+            values[node.name] = _apply(node, [values[name] for name in node.inputs], constants)
+    return values[graph.output]
+
+
+def _is_index(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "iu"
+
+
+def _apply(node: Node, inputs: list[DoubleDouble], constants: Mapping[str, Any]) -> DoubleDouble:
+    if node.op not in EXACT:
+        raise ValueError(f"{node.op} of constants has no exact evaluation; store its result in the model instead")
+    params = {role: constants[name] for role, name in node.params.items()}
+    value = EXACT[node.op](*inputs, params=params, attrs=node.attrs)
+    if value.shape != node.shape:
+        raise ValueError(f"{node.op} of constants has shape {list(value.shape)}, expected {list(node.shape)}")
+    return value
+
+
+# --- affine maps ----------------------------------------------------------------------------------------------------------------
+
+
+def product(a: DoubleDouble, b: DoubleDouble) -> DoubleDouble:
+    """a @ b for at least two axes each, the leading ones broadcast."""
+    if a.ndim == b.ndim == 2:
+        return a @ b
+    lead = broadcast(a.shape[:-2], b.shape[:-2])
+    left, right = (x.moved(lambda part, x=x: np.broadcast_to(part, (*lead, *x.shape[-2:])).reshape(-1, *x.shape[-2:])) for x in (a, b))
+    parts = [(left[i] @ right[i]).reshape(1, a.shape[-2], b.shape[-1]) for i in range(left.shape[0])]
+    return joined(parts).reshape(*lead, a.shape[-2], b.shape[-1])
+
+
+def _linear(x: DoubleDouble, params: Params, attrs: Attrs) -> DoubleDouble:
+    weight = params["weight"]
+    flat = x.reshape(-1, x.shape[-1]) @ weight.T
+    y = flat.reshape(*x.shape[:-1], weight.shape[0])
+    return y + params["bias"] if "bias" in params else y
+
+
+def _pad(x: DoubleDouble, params: Params, attrs: Attrs) -> DoubleDouble:
+    amounts = list(zip(attrs["before"], attrs["after"], strict=True))
+    inside = np.pad(np.ones(x.shape, dtype=bool), amounts)
+    return where(inside, x.moved(lambda part: np.pad(part, amounts)), attrs["value"])
+
+
+def _reduce_sum(x: DoubleDouble, params: Params, attrs: Attrs) -> DoubleDouble:
+    total = x.sum(tuple(attrs["axes"]))
+    return total.reshape([1 if i in attrs["axes"] else n for i, n in enumerate(x.shape)]) if attrs["keepdims"] else total
+
+
+AFFINE: Mapping[str, Callable[..., DoubleDouble]] = {
+    "linear": _linear,
+    "matmul": lambda x, params, attrs: product(x, params["weight"]),
+    "scale": lambda x, params, attrs: x * params["factor"],
+    "shift": lambda x, params, attrs: x + params["offset"],
+    "add": lambda x, y, params, attrs: x + y,
+    "sub": lambda x, y, params, attrs: x - y,
+    "mul": lambda x, y, params, attrs: x * y,
+    "reshape": lambda x, params, attrs: x.reshape(attrs["shape"]),
+    "transpose": lambda x, params, attrs: x.moved(lambda part: part.transpose(attrs["perm"])),
+    "take": lambda x, params, attrs: x.reshape(-1)[params["index"]],
+    "concat": lambda *xs, params, attrs: joined(xs, attrs["axis"]),
+    "pad": _pad,
+    "reduce_sum": _reduce_sum,
+}
+
+
+# --- choices between numbers ----------------------------------------------------------------------------------------------------
+
+
+def where(condition: Any, x: Operand, y: Operand) -> DoubleDouble:
+    """x where the condition holds, else y."""
+    a, b = exactly(x), exactly(y)
+    parts = [np.where(condition, getattr(a, name), getattr(b, name)) for name in ("high", "low", "error")]
+    known = [a.fractions, b.fractions] if a.rational is not None or b.rational is not None else [None]
+    return DoubleDouble(*parts, None if any(part is None for part in known) else np.where(condition, *known))  # type: ignore[arg-type]
+
+
+def maximum(x: Operand, y: Operand) -> DoubleDouble:
+    """The larger of two, by the sign of their difference: where that is not known, either is within its error and the other's."""
+    a, b = exactly(x), exactly(y)
+    difference = a - b
+    finite = np.isfinite(difference.high)
+    chosen = where(np.where(finite, difference.high > 0, a.high > b.high), a, b)
+    unsure = (np.abs(difference.high) <= 2 * difference.error) & (difference.error > 0) & finite
+    error = np.where(unsure, chosen.error + 4 * difference.error, chosen.error)
+    return DoubleDouble(chosen.high, chosen.low, error, None if unsure.any() else chosen.rational)
+
+
+def minimum(x: Operand, y: Operand) -> DoubleDouble:
+    """The smaller of two."""
+    return -maximum(-exactly(x), -exactly(y))
+
+
+def _clip(x: DoubleDouble, params: Params, attrs: Attrs) -> DoubleDouble:
+    return minimum(maximum(x, attrs.get("min", -np.inf)), attrs.get("max", np.inf))
+
+
+def _two_slopes(x: DoubleDouble, slope: Operand) -> DoubleDouble:
+    return maximum(x, 0.0) + exactly(slope) * minimum(x, 0.0)
+
+
+def _reduce_max(x: DoubleDouble, params: Params, attrs: Attrs) -> DoubleDouble:
+    axes = tuple(attrs["axes"])
+    kept = [n for i, n in enumerate(x.shape) if i not in axes]
+    members = x.moved(lambda part: np.moveaxis(part, axes, range(len(axes))).reshape(-1, *kept))
+    largest = reduce(maximum, (members[i] for i in range(members.shape[0])))
+    return largest.reshape([1 if i in axes else n for i, n in enumerate(x.shape)]) if attrs["keepdims"] else largest
+
+
+def floor(x: DoubleDouble) -> DoubleDouble:
+    """The largest whole number up to x; not known where the error reaches over one.
+
+    high is the double nearest to high + low, so that no whole number lies between the two unless it is high itself.
+    """
+    ends = []
+    for end in (x - 2 * x.error, x + 2 * x.error) if x.error.any() else (x,):
+        low = np.floor(end.low)
+        whole = np.floor(end.high)
+        ends.append(exactly(whole) + np.where(whole == end.high, low, 0.0))
+    left, right = ends[0], ends[-1]
+    same = (left.high == right.high) & (left.low == right.low)
+    return DoubleDouble(left.high, left.low, np.where(same, 0.0, np.inf))
+
+
+def round_half_even(x: DoubleDouble) -> DoubleDouble:
+    """The nearest whole number, the even one of two."""
+    up = floor(x + 0.5)
+    tie = (up - x - 0.5).high == 0
+    odd = (up * 0.5 - floor(up * 0.5)).high != 0
+    unsure = tie & (x.error > 0)
+    found = up - np.where(tie & odd, 1.0, 0.0)
+    return found.within(np.where(unsure, np.inf, found.error))
+
+
+def sign(x: DoubleDouble) -> DoubleDouble:
+    """-1, 0 or 1; not known where the error reaches over zero."""
+    known = (np.abs(x.high) > 2 * x.error) | (x.error == 0)
+    return exactly(np.sign(x.high)).within(np.where(known, 0.0, np.inf))
+
+
+CHOICES: Mapping[str, Callable[..., DoubleDouble]] = {
+    "relu": lambda x, params, attrs: maximum(x, 0.0),
+    "leaky_relu": lambda x, params, attrs: _two_slopes(x, attrs.get("slope", 0.01)),
+    "prelu": lambda x, params, attrs: _two_slopes(x, params["slope"]),
+    "clip": _clip,
+    "abs": lambda x, params, attrs: maximum(x, -x),
+    "reduce_max": _reduce_max,
+    "floor": lambda x, params, attrs: floor(x),
+    "ceil": lambda x, params, attrs: -floor(-x),
+    "round": lambda x, params, attrs: round_half_even(x),
+    "sign": lambda x, params, attrs: sign(x),
+}
+
+
+# --- functions of one number ----------------------------------------------------------------------------------------------------
+
+
+def function(of: Callable[[Interval], Interval], x: DoubleDouble) -> DoubleDouble:
+    """A function of each number, by its enclosure; not known where it has none."""
+    parts = np.stack([part.ravel() for part in np.broadcast_arrays(x.high, x.low, x.error)], axis=1)
+    numbers, where_from = np.unique(parts, axis=0, return_inverse=True)
+    if len(numbers) > MANY:
+        raise ValueError(f"a function of {len(numbers)} different constants takes too long; store its result in the model instead")
+    bounds = [_enclosed(of, *number) for number in numbers.tolist()]
+    found = from_bounds([low for low, _ in bounds], [high for _, high in bounds], (len(bounds),))
+    return found.moved(lambda part: part[where_from.reshape(-1)]).reshape(x.shape)
+
+
+def _enclosed(of: Callable[[Interval], Interval], high: float, low: float, error: float) -> tuple[Fraction, Fraction]:
+    if not np.isfinite([high, low, error]).all():
+        return Fraction(1), Fraction(0)
+    middle, reach = Fraction(high) + Fraction(low), Fraction(error)
+    try:
+        found = of(Interval(middle - reach, middle + reach))
+    except ValueError:
+        return Fraction(1), Fraction(0)
+    return found.low, found.high
+
+
+def power(x: DoubleDouble, exponent: float) -> DoubleDouble:
+    """x^exponent: by products and roots where the exponent is a half of a whole number that is not large."""
+    if 2 * exponent == int(2 * exponent) and abs(exponent) <= 64:
+        return x**exponent
+    sign_of = -1.0 if exponent % 2 == 1 else 1.0 if exponent % 2 == 0 else np.nan
+    size = function(lambda y: enclosures.power(y, Fraction(exponent)), maximum(x, -x))
+    return where(x.high < 0, size * sign_of, size)
+
+
+def _softplus(x: DoubleDouble, beta: float, threshold: float) -> DoubleDouble:
+    """log(1 + exp(beta x)) / beta, and x beyond beta x = threshold, as torch defines it."""
+    stretched = x * beta
+    beyond = stretched - threshold
+    inside = function(enclosures.softplus, where(beyond.high > 0, 0.0, stretched)) / beta
+    found = where(beyond.high > 0, x, inside)
+    return found.within(np.where(np.abs(beyond.high) <= 2 * beyond.error, np.inf, found.error)) if np.isfinite(threshold) else found
+
+
+def _exponential_unit(x: DoubleDouble, alpha: float = 1.0, gamma: float = 1.0, width: float = 1.0) -> DoubleDouble:
+    below = function(lambda y: enclosures.exp(y) - 1, minimum(x, 0.0) / width)
+    return (maximum(x, 0.0) + below * alpha) * gamma
+
+
+SELU = {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}
+
+FUNCTIONS: Mapping[str, Callable[[Interval], Interval]] = {
+    "exp": enclosures.exp,
+    "log": enclosures.log,
+    "sin": enclosures.sin,
+    "cos": enclosures.cos,
+    "tan": lambda x: enclosures.sin(x) / enclosures.cos(x),
+    "atan": enclosures.atan,
+    "erf": enclosures.erf,
+    "sigmoid": enclosures.sigmoid,
+    "tanh": enclosures.tanh,
+    "silu": lambda x: x * enclosures.sigmoid(x),
+    "mish": enclosures.mish,
+    "gelu": enclosures.gelu,
+    "gelu_tanh": enclosures.gelu_tanh,
+    "log_sigmoid": lambda x: -enclosures.softplus(-x),
+}
+
+
+def _by_enclosure(of: Callable[[Interval], Interval]) -> Callable[..., DoubleDouble]:
+    return lambda x, params, attrs: function(of, x)
+
+
+CURVES: Mapping[str, Callable[..., DoubleDouble]] = {
+    **{name: _by_enclosure(of) for name, of in FUNCTIONS.items()},
+    "softplus": lambda x, params, attrs: _softplus(x, attrs.get("beta", 1.0), attrs.get("threshold", np.inf)),
+    "elu": lambda x, params, attrs: _exponential_unit(x, **attrs),
+    "selu": lambda x, params, attrs: _exponential_unit(x, **{**SELU, **attrs}),
+    "celu": lambda x, params, attrs: _exponential_unit(x, attrs.get("alpha", 1.0), width=attrs.get("alpha", 1.0)),
+    "softsign": lambda x, params, attrs: x / (1.0 + maximum(x, -x)),
+    "hard_sigmoid": lambda x, params, attrs: minimum(maximum(x * attrs["alpha"] + attrs["beta"], 0.0), 1.0),
+    "hard_swish": lambda x, params, attrs: x * minimum(maximum(x + 3.0, 0.0), 6.0) / 6.0,
+    "sqrt": lambda x, params, attrs: x.sqrt(),
+    "reciprocal": lambda x, params, attrs: 1.0 / x,
+    "square": lambda x, params, attrs: x * x,
+    "pow": lambda x, params, attrs: power(x, attrs["exponent"]),
+}
+
+EXACT: Mapping[str, Callable[..., DoubleDouble]] = {**AFFINE, **CHOICES, **CURVES}
