@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from certify.graph.error_free import SMALL, TINY, UNIT, Array, product_up, two_product, two_sum
 
-Objects = NDArray[np.object_]
+Objects: TypeAlias = NDArray[Any]
 FEW, BITS = 2048, 8192
 """Fractions are kept of so many numbers at most, while their numerators and denominators have so many bits at most."""
 
@@ -68,8 +68,8 @@ class DoubleDouble:
 
     def moved(self, function: Callable[[Array], Array]) -> DoubleDouble:
         """The elements in other places, by a function of arrays that only moves or repeats them."""
-        parts: list[Any] = [np.asarray(function(part)) for part in (self.high, self.low, self.error)]
-        return DoubleDouble(*parts, None if self.rational is None else np.asarray(function(self.rational), dtype=object))  # type: ignore[arg-type]
+        high, low, error = (np.asarray(function(part)) for part in (self.high, self.low, self.error))
+        return DoubleDouble(high, low, error, None if self.rational is None else np.asarray(function(self.rational), dtype=object))
 
     @property
     def simplest(self) -> DoubleDouble | Array:
@@ -219,8 +219,8 @@ class DoubleDouble:
     def _or_exactly(self, nearest: Array, left: DoubleDouble) -> DoubleDouble:
         """The doubles `nearest` where nothing is `left`, the numbers as they are elsewhere."""
         exact = (left.high == 0) & (left.error == 0) & np.isfinite(nearest)
-        parts = [np.where(exact, a, b) for a, b in ((nearest, self.high), (0.0, self.low), (0.0, self.error))]
-        return DoubleDouble(*parts, self.rational)
+        high, low, error = (np.where(exact, a, b) for a, b in ((nearest, self.high), (0.0, self.low), (0.0, self.error)))
+        return DoubleDouble(high, low, error, self.rational)
 
     def bound(self) -> Array:
         """An upper bound of the absolute values."""
@@ -316,10 +316,27 @@ def _settled(found: DoubleDouble, function: Callable[..., Any], *operands: Doubl
 
 def joined(values: Sequence[DoubleDouble], axis: int = 0) -> DoubleDouble:
     """Arrays of numbers put together along an axis."""
-    parts = [np.concatenate([getattr(value, name) for value in values], axis) for name in ("high", "low", "error")]
-    fractions = [value.fractions for value in values] if any(value.rational is not None for value in values) else [None]
-    known = None if any(x is None for x in fractions) else np.concatenate(fractions, axis)  # type: ignore[arg-type]
-    return DoubleDouble(*parts, known)
+    high, low, error = (np.concatenate([part(value) for value in values], axis) for part in PARTS)
+    return DoubleDouble(high, low, error, _beside(values, lambda fractions: np.concatenate(fractions, axis)))
+
+
+def where(condition: Any, x: Operand, y: Operand) -> DoubleDouble:
+    """x where the condition holds, else y."""
+    pair = (exactly(x), exactly(y))
+    high, low, error = (np.where(condition, part(pair[0]), part(pair[1])) for part in PARTS)
+    return DoubleDouble(high, low, error, _beside(pair, lambda fractions: np.where(condition, *fractions)))
+
+
+PARTS: Sequence[Callable[[DoubleDouble], Array]] = (lambda x: x.high, lambda x: x.low, lambda x: x.error)
+
+
+def _beside(values: Sequence[DoubleDouble], choose: Callable[[Sequence[Objects]], Objects]) -> Objects | None:
+    """The fractions that are kept of what is chosen from several arrays: if some keep any and all have them."""
+    if all(value.rational is None for value in values):
+        return None
+    fractions = [value.fractions for value in values]
+    known = [part for part in fractions if part is not None]
+    return choose(known) if len(known) == len(fractions) else None
 
 
 def _normal(a: Array, b: Array, error: Array) -> DoubleDouble:

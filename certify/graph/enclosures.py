@@ -71,12 +71,18 @@ def _rising(function: Callable[[Fraction], Interval]) -> Callable[[Interval], In
 def _digits(x: Fraction) -> int:
     """Decimal digits to compute with: 1 + exp(-|x|) and 1 - exp(|x|) keep 60 of their own, and x itself is kept."""
     small = max(0, x.denominator.bit_length() - x.numerator.bit_length()) if x else 0
-    return 80 + int(0.65 * small + 0.9 * min(abs(x), LARGEST)) + (x.numerator.bit_length() + x.denominator.bit_length()) // 16
+    return (
+        80
+        + int(0.65 * small + 0.9 * float(min(abs(x), Fraction(LARGEST))))
+        + (x.numerator.bit_length() + x.denominator.bit_length()) // 16
+    )
 
 
 def _decimal(function: str, x: Fraction) -> Interval:
     """A function of `decimal` between the rounded neighbours of x."""
-    down, up = (Context(prec=_digits(x), rounding=rounding, Emin=-(10**9), Emax=10**9) for rounding in ("ROUND_FLOOR", "ROUND_CEILING"))
+    down, up = (
+        Context(prec=_digits(x), rounding=rounding, Emin=-(10**9), Emax=10**9) for rounding in ("ROUND_FLOOR", "ROUND_CEILING")
+    )
     low, high = (getattr(context.divide(Decimal(x.numerator), Decimal(x.denominator)), function)(context) for context in (down, up))
     return Interval(Fraction(down.next_minus(low)), Fraction(up.next_plus(high)))
 
@@ -208,9 +214,9 @@ def _softplus(x: Fraction) -> Interval:
 sigmoid, tanh, softplus = _rising(_sigmoid), _rising(_tanh), _rising(_softplus)
 
 
-def power(x: Interval, exponent: Number) -> Interval:
-    """x^exponent, for positive x."""
-    return interval(0) if x.low == x.high == 0 and exponent > 0 else exp(exponent * log(x))
+def power(x: Interval, exponent: Interval) -> Interval:
+    """x^exponent, for x that are not negative."""
+    return interval(0) if x.low == x.high == 0 and exponent.low > 0 else exp(exponent * log(x))
 
 
 def mish(x: Interval) -> Interval:

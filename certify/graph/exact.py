@@ -7,7 +7,7 @@ known, is an error, never a guess.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from certify.graph import enclosures
-from certify.graph.double_double import DoubleDouble, Operand, exactly, from_bounds, joined
+from certify.graph.double_double import DoubleDouble, Operand, exactly, from_bounds, joined, where
 from certify.graph.enclosures import Interval
 from certify.graph.graph import INPUT, Graph, Node
 from certify.graph.shapes import broadcast
@@ -55,12 +55,16 @@ def _apply(node: Node, inputs: list[DoubleDouble], constants: Mapping[str, Any])
 
 def product(a: DoubleDouble, b: DoubleDouble) -> DoubleDouble:
     """a @ b for at least two axes each, the leading ones broadcast."""
-    if a.ndim == b.ndim == 2:
-        return a @ b
     lead = broadcast(a.shape[:-2], b.shape[:-2])
-    left, right = (x.moved(lambda part, x=x: np.broadcast_to(part, (*lead, *x.shape[-2:])).reshape(-1, *x.shape[-2:])) for x in (a, b))
+    left, right = (_matrices(x, lead) for x in (a, b))
     parts = [(left[i] @ right[i]).reshape(1, a.shape[-2], b.shape[-1]) for i in range(left.shape[0])]
     return joined(parts).reshape(*lead, a.shape[-2], b.shape[-1])
+
+
+def _matrices(x: DoubleDouble, lead: Sequence[int]) -> DoubleDouble:
+    """The matrices in x, repeated to the leading axes, in a row."""
+    size = x.shape[-2:]
+    return x.moved(lambda part: np.broadcast_to(part, (*lead, *size)).reshape(-1, *size))
 
 
 def _linear(x: DoubleDouble, params: Params, attrs: Attrs) -> DoubleDouble:
@@ -99,14 +103,6 @@ AFFINE: Mapping[str, Callable[..., DoubleDouble]] = {
 
 
 # --- choices between numbers ----------------------------------------------------------------------------------------------------
-
-
-def where(condition: Any, x: Operand, y: Operand) -> DoubleDouble:
-    """x where the condition holds, else y."""
-    a, b = exactly(x), exactly(y)
-    parts = [np.where(condition, getattr(a, name), getattr(b, name)) for name in ("high", "low", "error")]
-    known = [a.fractions, b.fractions] if a.rational is not None or b.rational is not None else [None]
-    return DoubleDouble(*parts, None if any(part is None for part in known) else np.where(condition, *known))  # type: ignore[arg-type]
 
 
 def maximum(x: Operand, y: Operand) -> DoubleDouble:
@@ -186,38 +182,68 @@ CHOICES: Mapping[str, Callable[..., DoubleDouble]] = {
 }
 
 
-# --- functions of one number ----------------------------------------------------------------------------------------------------
+def truncate(x: DoubleDouble) -> DoubleDouble:
+    """x rounded towards zero."""
+    return floor(maximum(x, 0.0)) - floor(maximum(-x, 0.0))
 
 
-def function(of: Callable[[Interval], Interval], x: DoubleDouble) -> DoubleDouble:
-    """A function of each number, by its enclosure; not known where it has none."""
-    parts = np.stack([part.ravel() for part in np.broadcast_arrays(x.high, x.low, x.error)], axis=1)
-    numbers, where_from = np.unique(parts, axis=0, return_inverse=True)
+def rounded(x: DoubleDouble, dtype: np.dtype) -> DoubleDouble:
+    """The nearest number of a narrower floating-point type, the even one of two; not known where the error reaches over a middle.
+
+    high is the double nearest to high + low, so both are on one side of every middle between two numbers of the type, which is a
+    double, unless high is that middle.
+    """
+    ends = [_nearest(end, dtype) for end in ((x - 2 * x.error, x + 2 * x.error) if x.error.any() else (x,))]
+    return exactly(ends[0]).within(np.where(ends[0] == ends[-1], 0.0, np.inf))
+
+
+def _nearest(x: DoubleDouble, dtype: np.dtype) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        nearest, below, above = (
+            end.astype(dtype).astype(np.float64) for end in (x.high, np.nextafter(x.high, -np.inf), np.nextafter(x.high, np.inf))
+        )
+    middle = (below != above) & (below / 2 + above / 2 == x.high)
+    return np.where(middle & (x.low > 0), above, np.where(middle & (x.low < 0), below, nearest))
+
+
+# --- functions of numbers -----------------------------------------------------------------------------------------------------
+
+
+def function(of: Callable[..., Interval], *arguments: DoubleDouble) -> DoubleDouble:
+    """A function of numbers, by its enclosure, element by element; not known where it has none."""
+    shape = reduce(broadcast, (x.shape for x in arguments))
+    columns = [np.broadcast_to(part, shape).ravel() for x in arguments for part in (x.high, x.low, x.error)]
+    numbers, place = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     if len(numbers) > MANY:
         raise ValueError(f"a function of {len(numbers)} different constants takes too long; store its result in the model instead")
-    bounds = [_enclosed(of, *number) for number in numbers.tolist()]
+    bounds = [_enclosed(of, row) for row in numbers.tolist()]
     found = from_bounds([low for low, _ in bounds], [high for _, high in bounds], (len(bounds),))
-    return found.moved(lambda part: part[where_from.reshape(-1)]).reshape(x.shape)
+    return found.moved(lambda part: part[place.reshape(shape)])
 
 
-def _enclosed(of: Callable[[Interval], Interval], high: float, low: float, error: float) -> tuple[Fraction, Fraction]:
-    if not np.isfinite([high, low, error]).all():
+def _enclosed(of: Callable[..., Interval], row: Sequence[float]) -> tuple[Fraction, Fraction]:
+    """Bounds of the function at numbers that are each high, low and error; the first above the second where it has none."""
+    if not np.isfinite(row).all():
         return Fraction(1), Fraction(0)
-    middle, reach = Fraction(high) + Fraction(low), Fraction(error)
+    middles = [Fraction(high) + Fraction(low) for high, low in zip(row[::3], row[1::3], strict=True)]
     try:
-        found = of(Interval(middle - reach, middle + reach))
+        found = of(*(Interval(m - Fraction(e), m + Fraction(e)) for m, e in zip(middles, row[2::3], strict=True)))
     except ValueError:
         return Fraction(1), Fraction(0)
     return found.low, found.high
 
 
-def power(x: DoubleDouble, exponent: float) -> DoubleDouble:
-    """x^exponent: by products and roots where the exponent is a half of a whole number that is not large."""
-    if 2 * exponent == int(2 * exponent) and abs(exponent) <= 64:
-        return x**exponent
-    sign_of = -1.0 if exponent % 2 == 1 else 1.0 if exponent % 2 == 0 else np.nan
-    size = function(lambda y: enclosures.power(y, Fraction(exponent)), maximum(x, -x))
-    return where(x.high < 0, size * sign_of, size)
+def power(x: DoubleDouble, exponent: DoubleDouble) -> DoubleDouble:
+    """x^exponent: by products and roots where exponents are halves of whole numbers that are not large."""
+    halves = exponent.exact and bool((np.abs(2 * exponent.high) % 1 == 0).all())
+    if halves and np.abs(exponent.high).max(initial=0.0) <= 64:
+        found = exactly(np.full(broadcast(x.shape, exponent.shape), np.nan))
+        for each in np.unique(exponent.high).tolist():
+            found = where(exponent.high == each, x**each, found)
+        return found
+    whole = np.where(exponent.high % 2 == 1, -1.0, np.where(exponent.high % 2 == 0, 1.0, np.nan))
+    size = function(enclosures.power, maximum(x, -x), exponent)
+    return where(x.high < 0, size * np.where(exponent.low == 0, whole, np.nan), size)
 
 
 def _softplus(x: DoubleDouble, beta: float, threshold: float) -> DoubleDouble:
@@ -270,7 +296,7 @@ CURVES: Mapping[str, Callable[..., DoubleDouble]] = {
     "sqrt": lambda x, params, attrs: x.sqrt(),
     "reciprocal": lambda x, params, attrs: 1.0 / x,
     "square": lambda x, params, attrs: x * x,
-    "pow": lambda x, params, attrs: power(x, attrs["exponent"]),
+    "pow": lambda x, params, attrs: power(x, exactly(attrs["exponent"])),
 }
 
 EXACT: Mapping[str, Callable[..., DoubleDouble]] = {**AFFINE, **CHOICES, **CURVES}

@@ -180,6 +180,15 @@ def _clamp_to(builder: GraphBuilder, x: str, limit: Constant, sign: float, sourc
     return shift(builder, signed, name, source)
 
 
+def prelu(builder: GraphBuilder, x: str, slope: Constant, source: str) -> str:
+    """x above zero, slope * x below. A slope that no double holds scales a ReLU: a nonlinear rule takes its numbers for exact."""
+    if isinstance(slope, DoubleDouble) and not slope.exact:
+        below = builder.add("relu", [negate(builder, x, f"{source}.negated")], source=f"{source}.below")
+        scaled = scale(builder, below, slope, f"{source}.scaled")
+        return builder.add("sub", [builder.add("relu", [x], source=f"{source}.above"), scaled], source=source)
+    return builder.add("prelu", [x], {"slope": constant(builder, slope, f"{source}.slope")}, source=source)
+
+
 def truncate(builder: GraphBuilder, x: str, source: str) -> str:
     """x rounded towards zero: floor(max(x, 0)) - floor(max(-x, 0)), of which one is zero."""
     sides = [x, negate(builder, x, f"{source}.negated")]

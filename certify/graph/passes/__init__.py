@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from certify.graph.double_double import DoubleDouble
-from certify.graph.graph import Graph
+from certify.graph.evaluate import AFFINE
+from certify.graph.graph import Graph, GraphError
 from certify.graph.passes.fold_affine import fold_affine
 from certify.graph.passes.fuse_gates import fuse_gates
 from certify.graph.passes.fuse_powers import fuse_powers
@@ -37,9 +38,23 @@ def normalise(graph: Graph) -> Graph:
     pairs = {name: value for name, value in graph.constants.items() if isinstance(value, DoubleDouble)}
     if not pairs:
         return graph
+    _require_known(graph, pairs)
     highs = {name: value.high for name, value in pairs.items()}
     inexact = frozenset(name for name, value in pairs.items() if not value.exact)
     return replace(graph, constants={**graph.constants, **highs}, rounded=graph.rounded | inexact)
+
+
+def _require_known(graph: Graph, pairs: Mapping[str, DoubleDouble]) -> None:
+    """A GraphError where a constant that is rounded now is not known well enough, or a nonlinear rule would take it for exact."""
+    for node in graph.nodes:
+        for role, name in node.params.items():
+            if name in pairs and not pairs[name].accurate:
+                raise GraphError(
+                    f"{node}: its {role} is computed from constants of which hardly a digit is left, or is out of the range of double "
+                    "precision; store the result in the model instead of computing it there"
+                )
+            if name in pairs and node.op not in AFFINE and not pairs[name].exact:
+                raise GraphError(f"{node}: its {role} is no double, which this operator needs; store it rounded in the model")
 
 
 def _until_stable(passes: Sequence[Pass], graph: Graph) -> Graph:

@@ -10,8 +10,9 @@ import numpy as np
 
 from certify.graph import GraphBuilder
 from certify.graph.double_double import exactly
+from certify.graph.exact import maximum, minimum, where
 from certify.io import lowering
-from certify.io.onnx.call import Array, Call, Handler
+from certify.io.onnx.call import Call, Handler, Numbers
 
 Emit = Callable[..., str]
 
@@ -24,37 +25,37 @@ def _binary(both: Emit, constant_right: Emit, constant_left: Emit) -> Handler:
         if isinstance(left, str) and isinstance(right, str):
             return both(call.builder, left, right, call.name)
         if isinstance(left, str):
-            return constant_right(call.builder, left, _finite(call, call.required(1)), call.name)
-        return constant_left(call.builder, call.variable(1), _finite(call, call.required(0)), call.name)
+            return constant_right(call.builder, left, _finite(call, call.required_numbers(1)), call.name)
+        return constant_left(call.builder, call.variable(1), _finite(call, call.required_numbers(0)), call.name)
 
     return handle
 
 
-def _finite(call: Call, array: Array) -> Array:
-    if not np.isfinite(array).all():
+def _finite(call: Call, numbers: Numbers) -> Numbers:
+    if not np.isfinite(exactly(numbers).high).all():
         raise call.error("its constant holds NaN or infinite entries")
-    return array
+    return numbers
 
 
 def _combine(op: str) -> Emit:
     return lambda builder, x, y, source: lowering.combine(builder, op, x, y, source)
 
 
-def _subtract_constant(builder: GraphBuilder, x: str, offset: Array, source: str) -> str:
+def _subtract_constant(builder: GraphBuilder, x: str, offset: Numbers, source: str) -> str:
     return lowering.shift(builder, x, -offset, source)
 
 
-def _subtract_from_constant(builder: GraphBuilder, x: str, offset: Array, source: str) -> str:
+def _subtract_from_constant(builder: GraphBuilder, x: str, offset: Numbers, source: str) -> str:
     return lowering.shift(builder, lowering.negate(builder, x, f"{source}.negated"), offset, source)
 
 
-def _divide_by_constant(builder: GraphBuilder, x: str, divisor: Array, source: str) -> str:
-    if not divisor.all():
+def _divide_by_constant(builder: GraphBuilder, x: str, divisor: Numbers, source: str) -> str:
+    if not exactly(divisor).high.all():
         raise ValueError("divides by a constant that holds zeros")
     return lowering.scale(builder, x, exactly(divisor).reciprocal(), source)
 
 
-def _divide_constant(builder: GraphBuilder, x: str, dividend: Array, source: str) -> str:
+def _divide_constant(builder: GraphBuilder, x: str, dividend: Numbers, source: str) -> str:
     inverse = builder.add("reciprocal", [x], source=f"{source}.reciprocal")
     return lowering.scale(builder, inverse, dividend, source)
 
@@ -70,7 +71,7 @@ def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Any, Any], Any])
 
     def handle(call: Call) -> str:
         variables = [value for value in call.inputs if isinstance(value, str)]
-        constants = [_finite(call, value) for value in call.inputs if isinstance(value, np.ndarray)]
+        constants = [_finite(call, value) for value in call.inputs if value is not None and not isinstance(value, str)]
         x = fold(lambda left, right: both(call.builder, left, right, call.name), variables)
         return with_constant(call.builder, x, fold(merge, constants), call.name) if constants else x
 
@@ -92,10 +93,10 @@ def _where(call: Call) -> str:
     """condition * x + (1 - condition) * y, for a constant condition."""
     chosen = call.required(0).astype(bool)
     total: str | None = None
-    rest = np.zeros(())
+    rest: Any = 0.0
     for index, mask in ((1, chosen), (2, ~chosen)):
         if not call.is_variable(index):
-            rest = rest + np.where(mask, _finite(call, call.required(index)), 0.0)
+            rest = where(mask, _finite(call, call.required_numbers(index)), rest).simplest
             continue
         part = lowering.scale(call.builder, call.variable(index), mask.astype(np.float32), call.name)
         total = part if total is None else lowering.combine(call.builder, "add", total, part, call.name)
@@ -112,7 +113,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Neg": _neg,
     "Sum": _sum,
     "Mean": _mean,
-    "Max": _variadic(lowering.maximum, lowering.at_least, np.maximum),
-    "Min": _variadic(lowering.minimum, lowering.at_most, np.minimum),
+    "Max": _variadic(lowering.maximum, lowering.at_least, lambda left, right: maximum(left, right).simplest),
+    "Min": _variadic(lowering.minimum, lowering.at_most, lambda left, right: minimum(left, right).simplest),
     "Where": _where,
 }

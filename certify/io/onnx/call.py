@@ -13,7 +13,10 @@ from certify.graph.double_double import DoubleDouble
 from certify.io.lowering import take_index
 
 Array = np.ndarray
-Value: TypeAlias = Union[str, Array, None]  # noqa: UP007 -- evaluated at run time
+Numbers: TypeAlias = Union[Array, DoubleDouble]  # noqa: UP007 -- evaluated at run time
+"""A constant: an array as it is stored, or what the model computes from those and no array holds exactly."""
+
+Value: TypeAlias = Union[str, Numbers, None]  # noqa: UP007
 """A tensor of the model: the name of a graph node, a constant, or None where an optional input is left out."""
 
 
@@ -57,15 +60,32 @@ class Call:
         return value
 
     def constant(self, index: int) -> Array | None:
-        """The array of an input that has to be constant, None where it is left out."""
+        """The array of an input that has to be constant, and doubles; None where it is left out."""
+        value = self.numbers(index)
+        if not isinstance(value, DoubleDouble):
+            return value
+        if not value.exact:
+            raise self.error(
+                f"input {index} is computed by the model and no double, which is needed here; store it rounded in the model"
+            )
+        return value.high
+
+    def numbers(self, index: int) -> Numbers | None:
+        """An input that has to be constant, doubles or not; None where it is left out."""
         value = self.value(index)
         if isinstance(value, str):
             raise self.error(f"input {index} depends on the network's input; only a constant is supported here")
         return value
 
     def required(self, index: int) -> Array:
-        """The array of an input that has to be there and constant."""
-        value = self.constant(index)
+        """The array of an input that has to be there, constant, and doubles."""
+        return self._present(self.constant(index), index)
+
+    def required_numbers(self, index: int) -> Numbers:
+        """An input that has to be there and constant, doubles or not."""
+        return self._present(self.numbers(index), index)
+
+    def _present(self, value: Any, index: int) -> Any:
         if value is None:
             raise self.error(f"input {index} is missing")
         return value
@@ -85,14 +105,18 @@ class Call:
 
     # --- outputs ---
 
-    def emit(self, op: str, *inputs: str, params: Mapping[str, Array | DoubleDouble] | None = None, **attrs: Any) -> str:
+    def emit(self, op: str, *inputs: str, params: Mapping[str, Numbers] | None = None, **attrs: Any) -> str:
         """Adds a canonical node, with arrays as its constants, and returns its name."""
         constants = {role: self.builder.constant(f"{self.name}.{role}", array) for role, array in (params or {}).items()}
         return self.builder.add(op, inputs, constants, attrs, source=self.name)
 
     def on_stand_ins(self, fill: float = 0.0) -> tuple[Array, ...]:
         """The node's outputs with one number in the place of all variables: the right shapes."""
-        return self.evaluate([np.full(self.builder.shape(v), fill, np.float32) if isinstance(v, str) else v for v in self.inputs])
+        shapes = [
+            self.builder.shape(v) if isinstance(v, str) else v.shape for v in self.inputs if isinstance(v, (str, DoubleDouble))
+        ]
+        stand_ins = iter([np.full(shape, fill, np.float32) for shape in shapes])
+        return self.evaluate([next(stand_ins) if isinstance(v, (str, DoubleDouble)) else v for v in self.inputs])
 
     def sources(self) -> list[Array]:
         """For each output of a node that only moves elements of its first input: the flat positions that they came from."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from certify.graph.double_double import DoubleDouble
 from certify.graph.shapes import broadcast as broadcast_shapes
 from certify.io import powers
-from certify.io.lowering import broadcast
+from certify.io.lowering import at_least, at_most, broadcast, prelu
 from certify.io.onnx.call import Call, Handler
 
 
@@ -29,18 +30,29 @@ def _leaky_relu(call: Call) -> str:
 
 
 def _prelu(call: Call) -> str:
-    slope = call.required(1)
+    slope = call.required_numbers(1)
     x = broadcast(call.builder, call.variable(), broadcast_shapes(call.shape(), slope.shape), f"{call.name}.broadcast")
-    return call.emit("prelu", x, params={"slope": slope})
+    return prelu(call.builder, x, slope, call.name)
 
 
 def _clip(call: Call) -> str:
     """min(max(x, low), high). Before version 11 limits left out are the ends of float32, which are none for real numbers."""
+    if any(isinstance(value, DoubleDouble) for value in call.inputs[1:]):
+        return _clip_to_numbers(call)
     low, high = (float(np.asarray(call.setting(name, i, d)).item()) for i, (name, d) in enumerate((("min", -inf), ("max", inf)), 1))
     low, high = (-inf if low == -LARGEST else low), (inf if high == LARGEST else high)
     if low != low or high != high:
         raise call.error("clips to NaN")
     return call.emit("clip", call.variable(), min=min(low, high), max=high)
+
+
+def _clip_to_numbers(call: Call) -> str:
+    """Clip to limits that no double holds: by two ReLUs, whose constants may be such numbers."""
+    x = call.variable()
+    for index, limited in ((1, at_least), (2, at_most)):
+        limit = call.numbers(index)
+        x = x if limit is None else limited(call.builder, x, limit.reshape(()), call.name)
+    return x
 
 
 def _gelu(call: Call) -> str:

@@ -11,13 +11,10 @@ from certify.graph import GraphError
 
 
 def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
-    """The node's outputs for these inputs. Arithmetic on floating-point constants is done in float64.
-
-    A verdict is about the stored numbers in real arithmetic: constants computed from them must not be rounded to float32.
-    """
+    """The node's outputs for these inputs, in the precision of the inputs: `constants` says which nodes lose nothing by that."""
     from onnx.reference import ReferenceEvaluator  # slow to import, and many models do without
 
-    fed = {f"i{index}": _wide(array) for index, array in enumerate(inputs) if array is not None}
+    fed = {f"i{index}": array for index, array in enumerate(inputs) if array is not None}
     renamed = NodeProto()
     renamed.CopyFrom(node)
     del renamed.input[:], renamed.output[:]
@@ -28,22 +25,9 @@ def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[np.ndarray | Non
     graph = helper.make_graph([renamed], "node", [declare(name) for name in fed], [declare(name) for name in results])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
     try:
-        return tuple(_narrow(np.asarray(value)) for value in ReferenceEvaluator(model).run(None, fed))
+        return tuple(np.asarray(value) for value in ReferenceEvaluator(model).run(None, fed))
     except Exception as error:  # the reference implementation raises whatever numpy or its own checks raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise GraphError(
             f"node {node.name or node.output[0]} ({node.op_type}): cannot be evaluated on its constants: {reason}"
         ) from error
-
-
-def _wide(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array
-
-
-def _narrow(array: np.ndarray) -> np.ndarray:
-    """In float32 where that is exact, as it is after operators that only move elements: weights keep their size in memory."""
-    if array.dtype != np.float64:
-        return array
-    with np.errstate(over="ignore"):
-        single = array.astype(np.float32)
-    return single if np.array_equal(single, array) else array

@@ -16,9 +16,10 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from certify.graph import Graph, GraphBuilder, GraphError, Shape
 from certify.io.onnx import standard
 from certify.io.onnx.call import Array, Call, Value, node_of
+from certify.io.onnx.constants import evaluate_constants
 from certify.io.onnx.evaluation import evaluate_node
 from certify.io.onnx.live import live_nodes, tensors_read
-from certify.io.onnx.table import CONTROL, HANDLERS, INTEGER, OWN, RANDOM, REFUSED
+from certify.io.onnx.table import CONTROL, HANDLERS, INTEGER, RANDOM, REFUSED
 
 OPSETS = range(8, 24)
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -214,8 +215,7 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     inputs = _read(node, known)
     values = [None if tensor is None else tensor.value for tensor in inputs]
     kinds = [None if tensor is None else tensor.kind for tensor in inputs]
-    constants = [value for value in values if not isinstance(value, str)]
-    constant = len(constants) == len(values)
+    constant = not any(isinstance(value, str) for value in values)
     if node.op_type in CONTROL or (node.op_type in RANDOM) or not (constant or node.op_type in HANDLERS):
         reason = REFUSED.get(node.op_type, "`certify supports` lists the operators that are")
         raise _error(node, f"this operator is not supported: {reason}")
@@ -227,7 +227,7 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     evaluate = partial(evaluate_node, node, walk.opset)
     call = Call(node.op_type, name, walk.opset, tuple(values), tuple(kinds), attrs, walk.builder, evaluate)
     try:
-        made = evaluate(constants) if constant and node.op_type not in OWN else HANDLERS[node.op_type](call)
+        made = evaluate_constants(call, outputs) if constant else HANDLERS[node.op_type](call)
     except GraphError:
         raise
     except DAMAGE as error:
@@ -259,7 +259,7 @@ def _require_real(node: NodeProto, inputs: Sequence[Tensor | None]) -> None:
 
 
 def _shape(builder: GraphBuilder, value: Value) -> Shape:
-    return builder.shape(value) if isinstance(value, str) else np.shape(np.asarray(value))
+    return builder.shape(value) if isinstance(value, str) else np.shape(value)  # type: ignore[arg-type]
 
 
 def _error(node: NodeProto, reason: str) -> GraphError:

@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from onnx import TensorProto
 
+from certify.graph.double_double import exactly, joined
 from certify.io import lowering
 from certify.io.onnx.call import Array, Call, Handler, Outputs
 from certify.io.onnx.moves import move
@@ -76,10 +77,10 @@ def _concat(call: Call) -> str:
     if all(isinstance(value, str) for value in call.inputs):
         parts = [call.variable(index) for index in range(len(call.inputs))]
         return call.emit("concat", *parts, axis=_axis(call, call.builder.shape(parts[0]))) if len(parts) > 1 else parts[0]
-    shapes = [call.shape(i) if call.is_variable(i) else call.required(i).shape for i in range(len(call.inputs))]
+    shapes = [call.shape(i) if call.is_variable(i) else call.required_numbers(i).shape for i in range(len(call.inputs))]
     axis = _axis(call, shapes[0])
     sizes = [shape[axis] for shape in shapes]
-    offset = np.concatenate([np.zeros(s) if isinstance(v, str) else v for v, s in zip(call.inputs, shapes, strict=True)], axis)
+    fixed = [exactly(np.zeros(s) if isinstance(v, str) else v) for v, s in zip(call.inputs, shapes, strict=True)]  # type: ignore[arg-type]
     parts, waiting = [], 0
     last = max(i for i, value in enumerate(call.inputs) if isinstance(value, str))
     for i, value in enumerate(call.inputs):
@@ -90,8 +91,8 @@ def _concat(call: Call) -> str:
         before, after = ([amount if a == axis else 0 for a in range(len(shapes[i]))] for amount in (waiting, behind))
         parts.append(lowering.pad(call.builder, value, before, after, 0.0, f"{call.name}.pad"))
         waiting = 0
-    joined = call.emit("concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
-    return lowering.shift(call.builder, joined, offset, call.name)
+    spread = call.emit("concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
+    return lowering.shift(call.builder, spread, joined(fixed, axis), call.name)
 
 
 def _axis(call: Call, shape: Sequence[int]) -> int:

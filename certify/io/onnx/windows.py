@@ -58,7 +58,7 @@ def _space(call: Call) -> Shape:
 
 def _weight_and_bias(call: Call) -> tuple[Shape, str, str | None]:
     """The kernel's shape, and the names of the constants."""
-    weight, bias = call.required(1), call.constant(2)
+    weight, bias = call.required_numbers(1), call.numbers(2)
     bias_name = None if bias is None else call.builder.constant(f"{call.name}.bias", bias)
     return weight.shape[2:], call.builder.constant(f"{call.name}.weight", weight), bias_name
 
