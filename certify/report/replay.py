@@ -37,6 +37,7 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # the network as written: see io.onnx.runtime
         content = path.read_bytes()
         model = gzip.decompress(content) if path.suffix == ".gz" else content
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -180,10 +180,9 @@ def test_batch_norm_that_takes_the_bias_of_its_layer_away_is_folded() -> None:
 
 def test_what_cannot_be_known_stays_apart() -> None:
     builder = GraphBuilder()
-    third = lowering.scale(
-        builder, lowering.shift(builder, builder.input("x", (1, 1)), 3.0, "a"), exactly(3.0).reciprocal(), "third"
-    )
-    graph = normalise(builder.build(lowering.shift(builder, third, -1.0, "b")))  # 3 * (1 / 3) - 1, of which 32 digits are zero
+    root = exactly(2.0).sqrt()
+    scaled = lowering.scale(builder, lowering.shift(builder, builder.input("x", (1, 1)), root, "a"), root, "scaled")
+    graph = normalise(builder.build(lowering.shift(builder, scaled, -2.0, "b")))  # sqrt(2)^2 - 2, of which 32 digits are zero
     assert [node.op for node in graph.nodes if node.op != INPUT] == ["shift", "scale", "shift"]
 
 

@@ -12,7 +12,8 @@ from onnx import ModelProto
 
 from certify.graph import Graph
 from certify.graph.passes import normalise
-from certify.io.onnx.importer import import_model
+from certify.io.onnx.constants import exact, rounded
+from certify.io.onnx.importer import import_with
 from certify.io.onnx.read import Source, read_model
 
 if TYPE_CHECKING:
@@ -45,8 +46,14 @@ def load_onnx(source: Source) -> Model:
 
 
 def _graph(model: ModelProto) -> Graph:
-    """The normalised graph. Weights are views of the file until it is known which are kept: those are copied, in memory order."""
-    graph = normalise(import_model(model))
+    """The normalised graph, and where the runtime rounds what the model computes of its constants, that of the rounded ones beside it."""
+    imported = import_with(model, exact)
+    runtime = _kept(normalise(import_with(model, rounded).graph)) if imported.rounds else None
+    return replace(_kept(normalise(imported.graph)), runtime=runtime)
+
+
+def _kept(graph: Graph) -> Graph:
+    """The graph with weights of its own: those of a file are views of it until it is known which are kept, and copied in their order."""
     kept = {name: array if array.flags.writeable else array.copy(order="K") for name, array in graph.constants.items()}
     return replace(graph, constants=kept)
 

@@ -26,6 +26,7 @@ FLOATS: Mapping[int, int] = {TensorProto.BFLOAT16: 8, TensorProto.FLOAT16: 11, T
 """Floating-point types, with the bits of their significands."""
 WIDE = (TensorProto.FLOAT, TensorProto.DOUBLE)
 """Types that hold all numbers of the narrower ones."""
+NARROW = FLOATS.keys() - {TensorProto.DOUBLE}
 
 MOVED = """
     Reshape Squeeze Unsqueeze Flatten Transpose Identity Concat Pad Where Trilu Dropout ReverseSequence
@@ -90,6 +91,25 @@ def _simplest(value: Any, kind: int) -> Numbers:
     with np.errstate(over="ignore"):
         narrow = value.astype(helper.tensor_dtype_to_np_dtype(kind))
     return narrow if np.array_equal(narrow, value, equal_nan=True) else value
+
+
+def rounded(value: Numbers, kind: int) -> Numbers:
+    """A constant as a runtime has it, which rounds after each node; what it is of numbers that are not known well is as good as any."""
+    numbers = value.high if isinstance(value, DoubleDouble) else value
+    if kind not in FLOATS or kind == TensorProto.BFLOAT16:
+        return numbers
+    with np.errstate(over="ignore"):
+        return numbers.astype(helper.tensor_dtype_to_np_dtype(kind), copy=False)
+
+
+def wider(value: Numbers, kind: int) -> bool:
+    """Whether a constant is more than its element type holds."""
+    return isinstance(value, DoubleDouble) or (kind in NARROW and value.dtype == np.float64)
+
+
+def exact(value: Numbers, kind: int) -> Numbers:
+    """A constant as it is."""
+    return value
 
 
 def _given(call: Call, index: int) -> Numbers:

@@ -5,7 +5,7 @@ Only what the declared output depends on is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from certify.graph import Graph, GraphBuilder, GraphError, Shape
 from certify.io.onnx import standard
-from certify.io.onnx.call import Array, Call, Value, node_of
-from certify.io.onnx.constants import evaluate_constants
+from certify.io.onnx.call import Array, Call, Numbers, Value, node_of
+from certify.io.onnx.constants import evaluate_constants, exact, wider
 from certify.io.onnx.evaluation import evaluate_node
 from certify.io.onnx.live import live_nodes, tensors_read
 from certify.io.onnx.table import CONTROL, HANDLERS, INTEGER, RANDOM, REFUSED
@@ -40,10 +40,15 @@ class Tensor(NamedTuple):
 
 @dataclass
 class Walk:
-    """What a walk through the model's nodes has built: the graph, and what the model calls its nodes."""
+    """What a walk through the model's nodes has built: the graph, and what the model calls its nodes.
+
+    `keep` is what becomes of a constant that the model computes, of an element type; `rounds` whether a runtime rounds one of them.
+    """
 
     opset: int
+    keep: Callable[[Numbers, int], Numbers]
     builder: GraphBuilder = field(default_factory=GraphBuilder)
+    rounds: bool = False
     labels: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def label(self, value: Value, tensor: str, producer: str) -> None:
@@ -53,9 +58,25 @@ class Walk:
             self.labels[node] = (tensor, producer)
 
 
+class Imported(NamedTuple):
+    """A model as a graph, and whether its runtime rounds constants that the model computes."""
+
+    graph: Graph
+    rounds: bool
+
+
 def import_model(model: ModelProto) -> Graph:
     """The graph of a model with one input and one output; a `GraphError` names what cannot be represented."""
-    walk = Walk(_opset(model))
+    return import_with(model, exact).graph
+
+
+def import_with(model: ModelProto, keep: Callable[[Numbers, int], Numbers]) -> Imported:
+    """`import_model`, with what is to be known of the constants that the model computes.
+
+    `keep` says what becomes of constants that the model computes: what they are, `constants.exact`, or what a runtime makes of them,
+    `constants.rounded`.
+    """
+    walk = Walk(_opset(model), keep)
     source, target = _only_input(model), _only_output(model)
     tensors = _constants(model.graph, {target.name} | {name for node in model.graph.node for name in tensors_read(node)})
     if source.name in tensors:
@@ -68,7 +89,7 @@ def import_model(model: ModelProto) -> Graph:
     output = found[target.name].value
     if not isinstance(output, str):
         raise GraphError(f"the model's output {target.name!r} is {_what(output)}")
-    return _renamed(walk.builder.build(output), walk.labels)
+    return Imported(_renamed(walk.builder.build(output), walk.labels), walk.rounds)
 
 
 def _what(output: Value) -> str:
@@ -227,13 +248,20 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     evaluate = partial(evaluate_node, node, walk.opset)
     call = Call(node.op_type, name, walk.opset, tuple(values), tuple(kinds), attrs, walk.builder, evaluate)
     try:
-        made = evaluate_constants(call, outputs) if constant else HANDLERS[node.op_type](call)
+        made = _computed(walk, call, outputs) if constant else HANDLERS[node.op_type](call)
     except GraphError:
         raise
     except DAMAGE as error:
         raise call.error(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     results = made if isinstance(made, tuple) else (made,)
     return [Tensor(value, kind) for value, kind in zip(results, outputs, strict=False)]
+
+
+def _computed(walk: Walk, call: Call, kinds: list[int]) -> tuple[Value, ...]:
+    """The constants that a node makes of constants."""
+    made = evaluate_constants(call, kinds)
+    walk.rounds |= any(wider(value, kind) for value, kind in zip(made, kinds, strict=False))
+    return tuple(walk.keep(value, kind) for value, kind in zip(made, kinds, strict=False))
 
 
 def _read(node: NodeProto, known: Mapping[str, Tensor]) -> list[Tensor | None]:
