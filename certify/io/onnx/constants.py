@@ -18,8 +18,8 @@ from onnx import TensorProto, helper
 from certify.graph import GraphBuilder
 from certify.graph import exact as exactly_as
 from certify.graph.double_double import DoubleDouble, exactly
+from certify.io.onnx import moves
 from certify.io.onnx.call import Array, Call, Numbers, Value
-from certify.io.onnx.structure import MOVES
 from certify.io.onnx.table import HANDLERS
 
 FLOATS: Mapping[int, int] = {TensorProto.BFLOAT16: 8, TensorProto.FLOAT16: 11, TensorProto.FLOAT: 24, TensorProto.DOUBLE: 53}
@@ -34,7 +34,7 @@ MOVED = """
     Neg Sign Floor Ceil Round Clip ReduceMax ReduceMin MaxPool GlobalMaxPool Equal Greater Less GreaterOrEqual
     LessOrEqual Not And Or Xor IsNaN IsInf ArgMax ArgMin TopK NonZero OneHot Unique Hardmax
 """
-AS_STORED = {*MOVED.split(), *MOVES}
+AS_STORED = {*MOVED.split(), *moves.HANDLERS}
 """Operators that make no new numbers of the old ones, or whole ones: evaluated as they are, in any precision."""
 
 
@@ -47,12 +47,13 @@ def evaluate_constants(call: Call, kinds: list[int]) -> tuple[Numbers, ...]:
     stored = call.op in AS_STORED and call.attrs.get("reduction", "none") == "none"
     whole = not any(kind in FLOATS for kind in (*call.kinds, *kinds))
     if len(arrays) == len(call.inputs) and (stored or whole) and call.op not in OWN:
-        made: tuple[Any, ...] = call.evaluate(_of_one_precision(arrays))
+        made: Any = moves.OWN[call.op](call) if call.op in moves.OWN else call.evaluate(_of_one_precision(arrays))
     elif call.op in OWN:
         made = (OWN[call.op](call, kinds[0]),)
     else:
         made = _by_handler(call)
-    return tuple(_simplest(value, kind) for value, kind in zip(made, kinds, strict=False))
+    results = made if isinstance(made, tuple) else (made,)
+    return tuple(_simplest(value, kind) for value, kind in zip(results, kinds, strict=False))
 
 
 def _of_one_precision(arrays: list[Array | None]) -> list[Array | None]:

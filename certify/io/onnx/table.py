@@ -21,9 +21,6 @@ HANDLERS: Mapping[str, Handler] = {
 # Which of them take whole numbers that depend on the network's input.
 INTEGER = structure.INTEGER | {*moves.HANDLERS}
 
-# Those that constants go through as well.
-OWN = moves.OWN
-
 # What else a model may hold: operators that make constants of nothing or of shapes.
 OPERATORS = sorted({*HANDLERS, "Constant", "ConstantOfShape", "EyeLike", "Range"})
 
