@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from certify.graph import Graph
+from certify.graph.evaluate import values
 from certify.graph.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -58,6 +59,17 @@ class Model:
         if not self.live:
             return self.graph
         return replace(self.graph, constants={name: _to_array(value) for name, value in self.graph.constants.items()})
+
+    def no_number_at(self, points: np.ndarray) -> ValueError:
+        """The error for an output that is NaN at one of some points, (count, ...): which node has no value there, and where."""
+        graph = self.frozen()
+        for x in points.reshape(-1, *graph.input_shape).astype(np.float64):
+            found = values(graph, x)
+            node = next((node for node in graph.nodes if np.isnan(found[node.name]).any()), None)
+            if node is not None:
+                where = ", ".join(f"{v:.9g}" for v in x.ravel()[:4]) + (", ..." if x.size > 4 else "")
+                return ValueError(f"{self.name}: the output is NaN at the input [{where}] of the set, where {node} is not defined")
+        return ValueError(f"{self.name}: the output is NaN at an input of the set; the network overflows there")
 
     def to_input(self, x: Tensor) -> Tensor:
         """Views `x`, (batch, ...), as (batch, *graph.input_shape); a ValueError where its shape does not fit.

@@ -85,7 +85,7 @@ def run_original(model: Model, x: NDArray[np.float32]) -> NDArray[np.floating]:
     """The original's output at one float32 point; a ValueError where it is NaN."""
     y = _evaluate(model, x.reshape(model.graph.input_shape))
     if np.isnan(y).any():
-        raise ValueError(f"{model.name}: the output is NaN at an input of the property; the network overflows there")
+        raise model.no_number_at(x)
     return y
 
 

@@ -44,7 +44,7 @@ def evaluate(
         x = torch.from_numpy(inside).to(problem.device).reshape(-1, *model.graph.input_shape)
         y = model(x).flatten(1).cpu().numpy()
     if np.isnan(y).any():
-        raise ValueError(f"{model.name}: the output is NaN at an input of the set; the network overflows there")
+        raise model.no_number_at(inside)
     atoms, first = layout.atoms(clause)
     point = np.repeat(np.arange(len(inside)), np.diff(np.append(first, len(atoms))))
     excess = np.einsum("ro,ro->r", table.directions.outputs[table.direction[atoms]], y[point]) - table.rhs[atoms]

@@ -89,7 +89,7 @@ class _Field:
         y = self.network(x)
         descended, value = loss(x.reshape(self.batch, -1, x[0].numel()), y.reshape(self.batch, -1, y[0].numel()))
         if bool(torch.isnan(value).any()):
-            raise ValueError(f"{self.model.name}: the output is NaN at an input of the set; the network overflows there")
+            raise self.model.no_number_at(x.detach().cpu().numpy())
         return descended.reshape(-1), value.detach().reshape(-1)
 
     def gradient(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:

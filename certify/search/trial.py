@@ -44,7 +44,7 @@ def _violation(problem: Problem, clause: int, points: NDArray[np.float32]) -> ND
         x = torch.from_numpy(points).to(problem.device).reshape(-1, *model.graph.input_shape)
         y = model(x).reshape(len(points), -1).cpu().numpy()
     if np.isnan(y).any():
-        raise ValueError(f"{model.name}: the output is NaN at an input of the set; the network overflows there")
+        raise model.no_number_at(points)
     value = y @ table.directions.outputs[table.direction[atoms]].T - table.rhs[atoms]
     if table.directions.inputs is not None:
         value = value + points @ table.directions.inputs[table.direction[atoms]].T
