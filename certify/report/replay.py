@@ -43,12 +43,13 @@ class Network:
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         [self._input] = self._session.get_inputs()
         self.shape = tuple(size if isinstance(size, int) else 1 for size in self._input.shape)
+        self.dtype = np.dtype(ELEMENT_TYPES[self._input.type])
 
     def __call__(self, x: NDArray[np.floating]) -> NDArray[np.floating]:
         """The first output, flat, for one flat input, which is rounded to the model's element type."""
         if x.size != prod(self.shape):
             raise ValueError(f"the property speaks of {x.size} inputs, the model has shape {list(self.shape)}")
-        point = x.astype(ELEMENT_TYPES[self._input.type]).reshape(self.shape)
+        point = x.astype(self.dtype).reshape(self.shape)
         return np.asarray(self._session.run(None, {self._input.name: point})[0]).ravel()
 
 

@@ -39,9 +39,9 @@ class Finding:
 class Rule:
     """A year's rule. `box` and `atoms` are absolute tolerances, of inputs and of conditions.
 
-    The inputs are taken as written, or `rounded` to float32 first. `outputs` is how far the tool's own outputs may be from
-    onnxruntime's, relative to the largest; None where nobody asks. Witnesses with a status in `refuting` make another tool's
-    `unsat` wrong. `late_counts` is whether an answer after the time limit counts.
+    The inputs are taken as written, or `rounded` to float32 first (to float16 for a model that takes such). `outputs` is how far the
+    tool's own outputs may be from onnxruntime's, relative to the largest; None where nobody asks. Witnesses with a status in
+    `refuting` make another tool's `unsat` wrong. `late_counts` is whether an answer after the time limit counts.
     """
 
     name: str

@@ -20,11 +20,15 @@ from certify.specification.specification import Clause
 
 @dataclass(frozen=True)
 class Replay:
-    """A point as written with the outputs as `said`, and onnxruntime's outputs `y` for it; all flat and finite but for `said`."""
+    """A point as written with the outputs as `said`, and onnxruntime's outputs `y` for it; all flat and finite but for `said`.
+
+    `rounded` is the point in float32, or in the model's format where that is coarser: what was run in truth.
+    """
 
     x: NDArray[np.float64]
     said: NDArray[np.float64]
     y: NDArray[np.floating]
+    rounded: NDArray[np.float64]
 
 
 def check(result: Result, files: Files) -> Findings:
@@ -49,7 +53,8 @@ def check(result: Result, files: Files) -> Findings:
         return _all(Finding("unchecked", f"the property speaks of {specification.outputs} outputs, the model has {y.size}"))
     if not np.isfinite(y).all():
         return _all(Finding("invalid", "onnxruntime's output is not finite"))
-    return {name: judge(rule, specification, Replay(x, said, y)) for name, rule in RULES.items()}
+    rounded = x.astype(min(network.dtype, np.dtype(np.float32), key=lambda dtype: dtype.itemsize)).astype(np.float64)
+    return {name: judge(rule, specification, Replay(x, said, y, rounded)) for name, rule in RULES.items()}
 
 
 def judge(rule: Rule, specification: Specification, replay: Replay) -> Finding:
@@ -59,7 +64,7 @@ def judge(rule: Rule, specification: Specification, replay: Replay) -> Finding:
         return Finding(
             "invalid", f"the outputs differ from onnxruntime's by {apart:.2g} of the largest, {rule.outputs:g} is allowed"
         )
-    x = replay.x.astype(np.float32).astype(np.float64) if rule.rounded else replay.x
+    x = replay.rounded if rule.rounded else replay.x
     if any(specification.holds(clause, x, replay.y) for clause in specification.clauses):
         return Finding("correct")
     outside = _distances(specification, x)

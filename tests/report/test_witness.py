@@ -9,6 +9,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from certify.report.replay import Files
@@ -47,6 +48,16 @@ def statuses(result: Result) -> tuple[str, str]:
 )
 def test_a_planted_witness(text: str | None, in_2025: str, in_2026: str, answer: Answer) -> None:
     assert statuses(answer(0, "sat", witness=text)) == (in_2025, in_2026)
+
+
+@pytest.mark.parametrize(("written", "status"), [("0.25", "correct"), ("0.29999", "tolerance"), ("0.2999", "correct")])
+def test_the_point_that_a_float16_model_runs_is_what_counts(written: str, status: str, folder: Path, answer: Answer) -> None:
+    """The float16 next to 0.29999 is 0.30005, outside the set."""
+    model = onnx.load(folder / "m.onnx")
+    for entry in (*model.graph.input, *model.graph.output):
+        entry.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.save(model, folder / "m.onnx")
+    assert check(answer(0, "sat", witness=witness(written)), Files())["2026"].status == status
 
 
 def test_a_reason_says_what_is_wrong(answer: Answer) -> None:
