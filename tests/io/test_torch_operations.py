@@ -81,7 +81,14 @@ REFUSED = [
     (Case("to.dtype", (2, 3), (X, torch.int64)), "torch.int64"),
     (Case("pow.Scalar", (2, 3), (-2.0, X)), "base must be positive"),
     (Case("pow.Tensor_Tensor", (2, 3), (X, rand(3))), "one fixed number"),
-    (Case("div.Tensor_mode", (2, 3), (X, rand(3)), {"rounding_mode": "trunc"}), "rounding mode"),
+    (Case("div.Tensor_mode", (2, 3), (X, rand(3)), {"rounding_mode": "trunc"}), "fixed powers of two"),
+    (Case("remainder.Scalar", (2, 3), (X, 3)), "fixed powers of two"),
+    (Case("einsum.default", (3, 3), ("ij,jk", [X, X])), "two of its factors depend"),
+    (Case("linalg_vector_norm.default", (3,), (X, 3)), "order 3 is not supported"),
+    (Case("linalg_vector_norm.default", (3,), (X, 0)), "order 0 is not supported"),
+    (Case("linalg_matrix_norm.default", (3, 3), (X, 2, [0, 1])), "order 2 is not supported"),
+    (Case("diff.default", (3,), (X, 1, -1, rand(1))), "prepend"),
+    (Case("hardshrink.default", (3,)), "aten.hardshrink.default is not supported"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -105,6 +106,16 @@ CASES = [
     *elementwise("maximum.default minimum.default max.other min.other", rand(2, 1)),
     *elementwise("maximum.default", rand(4, 1, 1)),
     *(Case(f"{name}.default", (2, 3), (rand(3), X)) for name in ("maximum", "minimum")),
+    # rounding
+    *elementwise("trunc.default fix.default frac.default"),
+    *(
+        Case(f"{name}.{kind}_mode", (2, 3), (X, torch.tensor([0.5, -2.0, 1.0]) if kind == "Tensor" else 4), {"rounding_mode": mode})
+        for name in ("div", "divide")
+        for kind in ("Tensor", "Scalar")
+        for mode in ("floor", "trunc", None)
+    ),
+    *elementwise("floor_divide.default remainder.Tensor fmod.Tensor", torch.tensor([0.5, -2.0, 1.0])),
+    *elementwise("floor_divide.Scalar remainder.Scalar fmod.Scalar", -0.25),
     # moving elements
     *moves(
         ("view.default", [4, 6]),
@@ -300,6 +311,67 @@ CASES = [
     Case("_native_batch_norm_legit_no_training.default", (2, 3), (X, positive(3), rand(3), rand(3), positive(3), 0.1, 1e-5)),
     *elementwise("dropout.default feature_dropout.default alpha_dropout.default feature_alpha_dropout.default", 0.5, False),
     *elementwise("dropout.default", 0.0, True),
+    Case("addmv.default", (3,), (rand(2), rand(2, 3), X), {"beta": 0.5, "alpha": 2}),
+    Case("addmv.default", (2, 3), (rand(1), X, rand(3))),
+    # other products, and sums
+    Case("einsum.default", (2, 3), ("bi,oi->bo", [X, rand(4, 3)])),
+    Case("einsum.default", (3, 3), ("ii,ji", [X, rand(2, 3)])),
+    Case("einsum.default", (2, 3, 4), ("...ij,...jk->...ik", [X, rand(2, 4, 5)])),
+    Case("einsum.default", (4, 5), ("bhd,de,bhe->bh", [rand(2, 3, 4), X, rand(2, 3, 5)])),
+    Case("einsum.default", (2, 3), ("ij->ji", [X])),
+    Case("tensordot.default", (2, 3, 4), (X, rand(4, 3, 5), [-1, 1], [0, 1])),
+    Case("tensordot.default", (3, 4), (rand(2, 3), X, [1], [0])),
+    *(Case(op, (3,), (X, rand(2))) for op in ("outer.default", "ger.default")),
+    Case("outer.default", (3,), (rand(2), X)),
+    Case("inner.default", (2, 3), (X, rand(4, 3))),
+    Case("inner.default", (3,), (rand(2, 3), X)),
+    Case("inner.default", (2, 3), (X, rand(1)[0])),
+    Case("vdot.default", (3,), (X, rand(3))),
+    Case("kron.default", (2, 3), (X, rand(3, 2))),
+    Case("kron.default", (2,), (rand(2, 2, 3), X)),
+    Case("linalg_multi_dot.default", (2, 3), ([rand(5, 2), X, rand(3, 4), rand(4)],)),
+    Case("linalg_multi_dot.default", (3,), ([X, rand(3, 4), rand(4, 2)],)),
+    Case("chain_matmul.default", (4, 2), ([rand(5, 4), X, rand(2, 3)],)),
+    Case("bilinear.default", (2, 3), (X, rand(2, 4), rand(5, 3, 4), rand(5))),
+    Case("bilinear.default", (2, 3, 4), (rand(2, 3, 3), X, rand(5, 3, 4))),
+    *(Case(op, (2, 3), (X, rand(2, 3))) for op in ("linalg_cross.default", "cross.default")),
+    Case("linalg_cross.default", (3, 2), (rand(3, 1), X), {"dim": 0}),
+    *elementwise("lerp.Scalar", rand(3), 0.3),
+    *elementwise("lerp.Scalar", X, 0.3),
+    *elementwise("lerp.Tensor", rand(2, 3), rand(3)),
+    Case("lerp.Tensor", (2, 3), (rand(3), X, rand(2, 1))),
+    *elementwise("addcmul.default addcdiv.default", rand(3), positive(2, 1), value=0.3),
+    *(Case(f"{op}.default", (2, 3), (rand(3), X, positive(2, 1)), {"value": -2}) for op in ("addcmul", "addcdiv")),
+    Case("addcdiv.default", (2, 3), (X, rand(3), X)),
+    Case("trace.default", (3, 4)),
+    *(Case("cumsum.default", (2, 3, 4), (X, dim)) for dim in (0, -1)),
+    *(Case("diff.default", (2, 4), (X, n, dim)) for n, dim in ((1, -1), (1, 0), (2, 1))),
+    # norms
+    *(Case("linalg_vector_norm.default", (2, 3, 4), (X, p)) for p in (1, 2, 4, 8.0, math.inf, -math.inf)),
+    *(Case("linalg_vector_norm.default", (2, 3, 4), (X, p, [0, -1], keep)) for p in (1, 2.0, math.inf) for keep in (False, True)),
+    Case("linalg_vector_norm.default", (2, 1), (X, 2, [1])),
+    Case("norm.Scalar", (2, 3)),
+    Case("norm.ScalarOpt_dim", (2, 3), (X, None, [1], True)),
+    Case("norm.ScalarOpt_dim", (2, 3), (X, 1, [-1])),
+    Case("norm.ScalarOpt_dtype", (2, 3), (X, 1), {"dtype": torch.float64}),
+    Case("norm.ScalarOpt_dim_dtype", (2, 3), (X, 1, [0], False), {"dtype": torch.float64}),
+    Case("frobenius_norm.dim", (2, 3, 4), (X, [0, 2])),
+    *(
+        Case("linalg_matrix_norm.default", (2, 3, 4), (X, p, [0, -1], keep))
+        for p in (1, -1, math.inf, -math.inf)
+        for keep in (True, False)
+    ),
+    Case("linalg_matrix_norm.default", (2, 3, 4), (X, -math.inf, [2, 0])),
+    Case("linalg_matrix_norm.str_ord", (2, 3, 4), (X, "fro")),
+    Case("linalg_norm.default", (2, 3, 4)),
+    Case("linalg_norm.default", (2, 3), (X, 1)),
+    Case("linalg_norm.default", (2, 3), (X, math.inf, [1])),
+    Case("linalg_norm.default", (2, 3, 4), (X, None, [0, 1], True)),
+    Case("linalg_norm.ord_str", (2, 3), (X, "fro")),
+    *(Case("dist.default", (2, 3), (X, rand(3), p)) for p in (1, 2, math.inf)),
+    *(Case("pairwise_distance.default", (2, 3), (X, rand(2, 3), p, 1e-6, p == 2)) for p in (1.0, 2.0)),
+    Case("cdist.default", (2, 3), (X, rand(4, 3), 1.0)),
+    Case("cdist.default", (2, 3), (rand(4, 3), X)),
     # reductions
     *(Case(f"{name}.default", (2, 3)) for name in ("sum", "mean", "amax", "amin", "max", "min")),
     *(Case(name, (2, 3, 4), (X, [0, -1])) for name in ("sum.dim_IntList", "mean.dim", "amax.default", "amin.default")),

@@ -14,7 +14,7 @@ from certify.io.torch.call import Call, Handler, Operand
 def _linear(call: Call, x: Operand, weight: Operand, bias: Operand = None) -> str:
     node = call.variable(x)
     if len(call.shape_of(weight)) == 1:
-        return _product(call, node, weight, call.source)
+        return matmul(call, node, weight, call.source)
     return call.emit("linear", [node], _weighted(call, weight, bias))
 
 
@@ -24,10 +24,10 @@ def _weighted(call: Call, weight: Operand, bias: Operand) -> dict[str, str]:
 
 
 def _matmul(call: Call, x: Operand, other: Operand) -> str:
-    return _product(call, x, other, call.source)
+    return matmul(call, x, other, call.source)
 
 
-def _product(call: Call, x: Operand, other: Operand, source: str) -> str:
+def matmul(call: Call, x: Operand, other: Operand, source: str) -> str:
     """x @ other, one of which is constant. Vectors become matrices of one row or column, and lose that axis again at the end."""
     if isinstance(x, str) and isinstance(other, str):
         raise ValueError("both factors depend on the network's input, and products of two perturbed matrices are not supported yet")
@@ -74,7 +74,7 @@ def _turn(call: Call, x: str, source: str) -> str:
 
 def _addmm(call: Call, x: Operand, mat1: Operand, mat2: Operand, beta: float = 1, alpha: float = 1) -> str:
     """beta * x + alpha * mat1 @ mat2"""
-    return _plus_product(call, x, _product(call, mat1, mat2, call.step("product")), beta, alpha)
+    return _plus_product(call, x, matmul(call, mat1, mat2, call.step("product")), beta, alpha)
 
 
 def _baddbmm(call: Call, x: Operand, batch1: Operand, batch2: Operand, beta: float = 1, alpha: float = 1) -> str:
@@ -245,6 +245,7 @@ HANDLERS: Mapping[str, Handler] = {
     "mv.default": lambda call, x, vec: _matmul(call, x, vec),
     "dot.default": lambda call, x, tensor: _matmul(call, x, tensor),
     "addmm.default": _addmm,
+    "addmv.default": lambda call, x, mat, vec, **factors: _addmm(call, x, mat, vec, **factors),
     "baddbmm.default": _baddbmm,
     **{f"conv{n}d.{overload}": _conv for n in (1, 2, 3) for overload in ("default", "padding")},
     "conv_transpose1d.default": _conv_transpose,

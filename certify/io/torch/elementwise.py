@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import inf, log
 
 import numpy as np
@@ -99,6 +100,55 @@ def _round(call: Call, x: Operand, decimals: int = 0) -> str:
     return lowering.scale(call.builder, call.emit("round", [enlarged], step="round"), 10.0**-decimals, call.source)
 
 
+def _trunc(call: Call, x: Operand) -> str:
+    """Towards zero: floor(max(x, 0)) + ceil(min(x, 0))"""
+    return _towards_zero(call, call.variable(x), call.source)
+
+
+def _towards_zero(call: Call, x: str, source: str) -> str:
+    down = call.builder.add("floor", [call.builder.add("relu", [x], source=f"{source}.above")], source=f"{source}.floor")
+    below = lowering.at_most(call.builder, x, 0.0, f"{source}.below")
+    up = call.builder.add("ceil", [below], source=f"{source}.ceil")
+    return lowering.combine(call.builder, "add", down, up, source)
+
+
+def _frac(call: Call, x: Operand) -> str:
+    """x less x rounded towards zero"""
+    node = call.variable(x)
+    return lowering.combine(call.builder, "sub", node, _towards_zero(call, node, call.step("trunc")), call.source)
+
+
+def _whole(call: Call, x: Operand, other: Operand, mode: str, source: str) -> str:
+    """x / other, rounded: exactly, so that no quotient that should be whole falls short of it."""
+    divisor = other.value if isinstance(other, Constant) and not other.live else other
+    exponents = np.frexp(np.asarray(divisor, np.float64))[0] if not isinstance(divisor, (str, Constant)) else np.zeros(1)
+    if not (np.abs(exponents) == 0.5).all():
+        raise ValueError("it rounds a quotient; only fixed powers of two are supported as divisors, which divide without rounding")
+    quotient = divide(replace(call, source=f"{source}.quotient"), call.variable(x, "dividend"), other)
+    return ROUNDED[mode](call, quotient, source)
+
+
+ROUNDED: Mapping[str, Callable[[Call, str, str], str]] = {
+    "floor": lambda call, x, source: call.builder.add("floor", [x], source=source),
+    "trunc": _towards_zero,
+}
+
+
+def _divide_rounded(call: Call, x: Operand, other: Operand, rounding_mode: str | None = None) -> str:
+    return divide(call, x, other) if rounding_mode is None else _whole(call, x, other, rounding_mode, call.source)
+
+
+def _rest(mode: str) -> Handler:
+    """x - other * (x / other, rounded)"""
+
+    def handler(call: Call, x: Operand, other: Operand) -> str:
+        whole = _whole(call, x, other, mode, call.step("whole"))
+        taken = multiply(replace(call, source=call.step("taken")), whole, other)
+        return lowering.combine(call.builder, "sub", call.variable(x), taken, call.source)
+
+    return handler
+
+
 def _glu(call: Call, x: Operand, dim: int) -> str:
     node = call.variable(x)
     shape = call.shape_of(node)
@@ -159,7 +209,7 @@ def _power_of(call: Call, x: float, exponent: Operand) -> str:
 # --- two operands ----------------------------------------------------------------------------------------------------------
 
 
-def _add(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
+def add(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
     if isinstance(x, str) and isinstance(other, str):
         weighted = other if alpha in (1, -1) else lowering.scale(call.builder, other, float(alpha), call.step("weighted"))
         return lowering.combine(call.builder, "sub" if alpha == -1 else "add", x, weighted, call.source)
@@ -172,23 +222,21 @@ def _add(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
 
 
 def _sub(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
-    return _add(call, x, other, -alpha)
+    return add(call, x, other, -alpha)
 
 
 def _rsub(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
-    return _add(call, other, x, -alpha)
+    return add(call, other, x, -alpha)
 
 
-def _mul(call: Call, x: Operand, other: Operand) -> str:
+def multiply(call: Call, x: Operand, other: Operand) -> str:
     if isinstance(x, str) and isinstance(other, str):
         return lowering.combine(call.builder, "mul", x, other, call.source)
     node, factor = (x, other) if isinstance(x, str) else (other, x)
     return lowering.scale(call.builder, call.variable(node), call.constant(factor, "factor"), call.source)
 
 
-def _div(call: Call, x: Operand, other: Operand, rounding_mode: str | None = None) -> str:
-    if rounding_mode is not None:
-        raise ValueError(f"rounding mode {rounding_mode!r} is not supported")
+def divide(call: Call, x: Operand, other: Operand) -> str:
     if isinstance(x, str) and isinstance(other, str):
         return lowering.divide(call.builder, x, other, call.source)
     if isinstance(x, str):
@@ -266,17 +314,23 @@ HANDLERS: Mapping[str, Handler] = {
     "pow.Scalar": _power_of,
     "neg.default": lambda call, x: lowering.negate(call.builder, call.variable(x), call.source),
     "negative.default": lambda call, x: lowering.negate(call.builder, call.variable(x), call.source),
-    **_both("add", _add),
+    **_both("add", add),
     **_both("sub", _sub),
     **_both("subtract", _sub),
     **_both("rsub", _rsub),
-    **_both("mul", _mul),
-    **_both("multiply", _mul),
-    **_both("div", _div),
-    **_both("divide", _div),
-    **_both("true_divide", _div),
-    "div.Tensor_mode": _div,
-    "div.Scalar_mode": _div,
+    **_both("mul", multiply),
+    **_both("multiply", multiply),
+    **_both("div", divide),
+    **_both("divide", divide),
+    **_both("true_divide", divide),
+    **{f"{name}.{kind}_mode": _divide_rounded for name in ("div", "divide") for kind in ("Tensor", "Scalar")},
+    "floor_divide.default": lambda call, x, other: _whole(call, x, other, "floor", call.source),
+    "floor_divide.Scalar": lambda call, x, other: _whole(call, x, other, "floor", call.source),
+    **_both("remainder", _rest("floor")),
+    **_both("fmod", _rest("trunc")),
+    "trunc.default": _trunc,
+    "fix.default": _trunc,
+    "frac.default": _frac,
     "maximum.default": _greater,
     "max.other": _greater,
     "minimum.default": _lesser,

@@ -15,7 +15,7 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from certify.graph import GraphBuilder, GraphError
-from certify.io.torch import dense, elementwise, memory, moves, windows, writes
+from certify.io.torch import dense, elementwise, memory, moves, norms, products, windows, writes
 from certify.io.torch.call import (
     Call,
     Constant,
@@ -29,13 +29,8 @@ from certify.io.torch.call import (
     unsupported,
 )
 
-HANDLERS: Mapping[str, Handler] = {
-    **elementwise.HANDLERS,
-    **dense.HANDLERS,
-    **moves.HANDLERS,
-    **windows.HANDLERS,
-    **writes.HANDLERS,
-}
+FAMILIES = (elementwise, dense, products, norms, moves, windows, writes)
+HANDLERS: Mapping[str, Handler] = {name: handler for family in FAMILIES for name, handler in family.HANDLERS.items()}
 """How ATen operations enter the graph, by name and overload."""
 
 METADATA = {
@@ -114,7 +109,7 @@ class Reader:
             return self._call(node, args, kwargs)
         except GraphError as error:
             raise GraphError(f"{error}{_location(node)}") from error
-        except (ValueError, RuntimeError, IndexError, TypeError) as error:
+        except (ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n", 1)[0]
             raise GraphError(f"node {node.name} ({_name(node.target)}): {reason}{_location(node)}") from error
 
