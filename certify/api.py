@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,8 +12,9 @@ from torch import Tensor, nn
 from certify.bounds.budget import DEFAULT_MEMORY
 from certify.bounds.compute import compute_bounds, compute_lower_bounds
 from certify.bounds.rounding import NEAREST, Rounding
+from certify.environment import own_settings
 from certify.graph import GraphError
-from certify.io.torch import compile, one_input, refuse_training_statistics
+from certify.io.torch import Capture, example_of, freeze
 from certify.model import Model
 from certify.operators.program import Program
 from certify.search.result import Result
@@ -51,11 +50,12 @@ def bounds(
     Returns (batch, *output), or (batch, specs) with an objective: tensors, differentiable in weights and region (`alpha-crown`
     excepted), or arrays where the region was made from arrays. ValueError where shapes do not fit or a bound is NaN.
     """
-    engine, program, inputs = _prepare(model, region)
-    rows = None if objective is None else torch.as_tensor(objective)
-    lower, upper = compute_bounds(program, inputs, method, rows, node=node, rounding=rounding, memory=memory)
-    if objective is None and node is None:
-        lower, upper = engine.from_output(lower), engine.from_output(upper)
+    with own_settings():
+        engine, program, inputs = _prepare(model, region, rounding)
+        rows = None if objective is None else torch.as_tensor(objective)
+        lower, upper = compute_bounds(program, inputs, method, rows, node=node, rounding=rounding, memory=memory)
+        if objective is None and node is None:
+            lower, upper = engine.from_output(lower), engine.from_output(upper)
     return (lower.detach().cpu().numpy(), upper.detach().cpu().numpy()) if region.arrays else (lower, upper)
 
 
@@ -73,17 +73,18 @@ def lower_bounds(
 
     What margins need, and so certified training. Arguments and errors are those of `bounds`.
     """
-    _, program, inputs = _prepare(model, region)
-    rows = torch.as_tensor(objective)
-    lower = compute_lower_bounds(program, inputs, method, rows, node=node, rounding=rounding, memory=memory)
+    with own_settings():
+        _, program, inputs = _prepare(model, region, rounding)
+        rows = torch.as_tensor(objective)
+        lower = compute_lower_bounds(program, inputs, method, rows, node=node, rounding=rounding, memory=memory)
     return lower.detach().cpu().numpy() if region.arrays else lower
 
 
-def _prepare(model: Model | nn.Module, region: Box | LpBall) -> tuple[Model, Program, Box | LpBall]:
+def _prepare(model: Model | nn.Module, region: Box | LpBall, rounding: Rounding) -> tuple[Model, Program, Box | LpBall]:
     """The model, its graph bound to tensors like the region's, and the region over the graph's input."""
     region = region.simplest
     like = region.box.lower
-    engine = _as_model(model, like)
+    engine = _as_model(model, like, rounding)
     return engine, engine.program(like.dtype, like.device), region.map(engine.to_input)
 
 
@@ -102,52 +103,45 @@ def verify(
     `timeout` is in seconds, None for none. A module is captured for an input of the shape that the specification has, or of that of
     `example`, which has a batch axis in front; the time for it does not count. ValueError where the two do not fit.
     """
-    engine = model if isinstance(model, Model) else _capture(model, spec, example)
+    engine = model if isinstance(model, Model) else _frozen(model, spec, example)
     return search(engine, spec, timeout=timeout, method=method, device=device, seed=seed)
 
 
 # --- modules as models -----------------------------------------------------------------------------------------------------
 
 
-def _capture(module: nn.Module, spec: Specification | Robustness, example: Tensor | None) -> Model:
-    """The module as a model; a specification's shape may have the batch axis in front or not."""
+def _frozen(module: nn.Module, spec: Specification | Robustness, example: Tensor | None) -> Model:
+    """The module as it is now, for inputs of the shape that a specification has, or like the example."""
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"expected a model or a torch.nn.Module, got {type(module).__name__}; certify.load reads files")
     if example is not None:
-        return compile(module, example)
-    shape = spec.shape if isinstance(spec, Robustness) else spec.declaration.input.shape
-    if shape[:1] != (1,):
-        return compile(module, torch.zeros(1, *shape))
+        return freeze(module, example)
     try:
-        return compile(module, torch.zeros(shape))
-    except GraphError:
-        return compile(module, torch.zeros(1, *shape))
+        return freeze(module, _example(module, spec))
+    except GraphError as error:
+        raise GraphError(f"{error}; if the shape is not right, give example=, an input with a batch axis in front") from error
 
 
-_CAPTURED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], Model]] = WeakKeyDictionary()
-"""What was captured of each living module, by the shape of one input. The models in it do not refer to their module."""
+def _example(module: nn.Module, spec: Specification | Robustness) -> Tensor:
+    """An input of the shape that a specification has; the flat variables of VNN-LIB 1.0 are those of one input."""
+    if isinstance(spec, Robustness):
+        return example_of(module, spec.shape)
+    return example_of(module, spec.declaration.input.shape, flat=spec.declaration.version == "1.0")
 
 
-def _as_model(model: Model | nn.Module, x: Tensor) -> Model:
-    """The model itself, or a module's, captured before if it still computes what the module computes; x is (batch, *input)."""
+_CAPTURED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], Capture]] = WeakKeyDictionary()
+"""What was captured of each living module, by the shape of one input. Captures do not refer to their module."""
+
+
+def _as_model(model: Model | nn.Module, x: Tensor, rounding: Rounding) -> Model:
+    """The model, with fixed constants where rounding is outward. Of a module it is what was captured before, if the module is still
+    that: it is run once, on one input, and must do the same operations with the same numbers. x is (batch, *input)."""
     if isinstance(model, Model):
-        return model
+        return model.frozen() if rounding.active else model
     if not isinstance(model, nn.Module):
         raise ValueError(f"expected a model or a torch.nn.Module, got {type(model).__name__}; certify.load reads files")
-    captured = _CAPTURED.setdefault(model, {})
-    shape = tuple(x.shape[1:])
+    captured, shape = _CAPTURED.setdefault(model, {}), tuple(x.shape[1:])
     known = captured.get(shape)
-    if known is None or not _is_current(known, model, x):
-        captured[shape] = replace(compile(model, x), reference=None)
-    return captured[shape]
-
-
-def _is_current(known: Model, module: nn.Module, x: Tensor) -> bool:
-    """Whether the constants are still the module's own tensors, and both give the same output at one point: cheap, for loops."""
-    refuse_training_statistics(module)
-    own = {id(tensor) for tensor in chain(module.parameters(), module.buffers())}
-    if any(id(value) not in own for value in known.graph.constants.values() if isinstance(value, Tensor)):
-        return False
-    point = one_input(module, x)
-    with torch.no_grad():
-        expected, found = module(point.clone()), known(point)
-    allowed = 4096 * torch.finfo(expected.dtype).eps * expected.abs().max()
-    return expected.shape == found.shape and bool(((expected - found).abs() <= allowed).all())
+    if known is None or not known.stands_for(model):
+        known = captured[shape] = Capture.of(model, x)
+    return known.fixed(model) if rounding.active else known.model(model)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,21 +19,41 @@ if TYPE_CHECKING:
     from certify.operators.program import Program
 
 
+class Origin(Protocol):
+    """The module behind a live model. Both raise a `GraphError` where it is no longer what was captured."""
+
+    def check(self) -> None:
+        """The module's parameters and buffers are still the tensors in the graph; their numbers may be others."""
+
+    def freeze(self) -> Model:
+        """The module as it is now, its present numbers being constants."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A network as the engine sees it. Made by `certify.load` and `certify.compile`, or from a `Graph` built by hand.
 
     `reference` evaluates the original (onnxruntime, or the torch module) on one array of `graph.input_shape` and returns the output
-    array: the judge of every witness. `live` says that the constants are a module's parameters, which may change between calls.
-    `precision` names the format of the original's inputs, which it computes in: "float32", "float16", "bfloat16" or "float64".
+    array: the judge of every witness. `origin` is there where the constants are parameters of a module, which may change between calls;
+    what is proved is about constants, and so about `frozen()`. `precision` names the format of the original's inputs, which it computes
+    in: "float32", "float16", "bfloat16" or "float64".
     """
 
     graph: Graph
     name: str = "model"
     reference: Callable[[np.ndarray], np.ndarray] | None = None
-    live: bool = False
+    origin: Origin | None = None
     precision: str = "float32"
     _programs: dict[tuple[torch.dtype, str], Program] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def live(self) -> bool:
+        """Whether the constants may change between calls."""
+        return self.origin is not None
+
+    def frozen(self) -> Model:
+        """The same function with constants that do not change; itself unless it is live."""
+        return self if self.origin is None else self.origin.freeze()
 
     def program(self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Program:
         """The graph with its constants in `dtype` (float32) on `device`; kept between calls unless the parameters are live."""
@@ -42,11 +62,13 @@ class Model:
         from certify.operators.program import bind
 
         dtype = torch.float32 if dtype is None else dtype
-        if self.live:
+        if self.origin is not None:
+            self.origin.check()
             return bind(self.graph, dtype, device)
         key = (dtype, str(device))
         if key not in self._programs:
-            self._programs[key] = bind(self.graph, dtype, device)
+            with torch.inference_mode(False):  # later calls may be outside of the caller's
+                self._programs[key] = bind(self.graph, dtype, device)
         return self._programs[key]
 
     @property
@@ -54,15 +76,9 @@ class Model:
         """Whether its inputs are fine enough to stand for decimals; of coarser ones a witness has to be the very point that is run."""
         return FORMATS[self.precision].epsilon <= FORMATS["float32"].epsilon
 
-    def frozen(self) -> Graph:
-        """The graph whose constants are arrays: what a live module's parameters are now."""
-        if not self.live:
-            return self.graph
-        return replace(self.graph, constants={name: _to_array(value) for name, value in self.graph.constants.items()})
-
     def no_number_at(self, points: np.ndarray) -> ValueError:
         """The error for an output that is NaN at one of some points, (count, ...): which node has no value there, and where."""
-        graph = self.frozen()
+        graph = self.frozen().graph
         for x in points.reshape(-1, *graph.input_shape).astype(np.float64):
             found = values(graph, x)
             node = next((node for node in graph.nodes if np.isnan(found[node.name]).any()), None)
@@ -90,11 +106,3 @@ class Model:
         """Evaluates the graph: (batch, *input) to (batch, *output), differentiable, in the dtype and on the device of `x`."""
         program = self.program(x.dtype, x.device)
         return self.from_output(program.evaluate(self.to_input(x)))
-
-
-def _to_array(value: Any) -> np.ndarray:
-    """A constant as an array; of a format that numpy lacks, in float32."""
-    import torch
-
-    tensor = torch.as_tensor(value).detach().cpu()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

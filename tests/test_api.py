@@ -29,13 +29,13 @@ X = torch.tensor([[0.1, 0.2, 0.3], [0.5, 0.4, 0.9]])
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
     """The modules that are captured while a test runs."""
     seen: list[nn.Module] = []
-    original = api.compile
+    original = api.Capture.of
 
     def counting(module: nn.Module, example: Any) -> Any:
         seen.append(module)
         return original(module, example)
 
-    monkeypatch.setattr(api, "compile", counting)
+    monkeypatch.setattr(api.Capture, "of", counting)
     return seen
 
 

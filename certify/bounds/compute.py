@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from certify.bounds.forward import ForwardForms
 from certify.bounds.interval import Interval
 from certify.bounds.relaxed import Region, Relaxed, Tighten, is_affine, refuse_nan, relax_network
 from certify.bounds.rounding import NEAREST, Rounding
+from certify.environment import own_settings, proving
 from certify.graph import Node
 from certify.operators.program import Program
 from certify.operators.rows import DenseRows, Rows, UnitRows
@@ -108,6 +110,11 @@ def bound_rows(relaxed: Relaxed, objective: Objective, method: str, *, target: s
     return bounds
 
 
+def arithmetic(program: Program, rounding: Rounding) -> AbstractContextManager[None]:
+    """What is computed inside is computed in the precision that outward rounding allows for, and in that of the program."""
+    return proving(program.dtype, program.device) if rounding.active else own_settings()
+
+
 def compute_bounds(
     program: Program,
     region: Region,
@@ -124,8 +131,21 @@ def compute_bounds(
     of the node, and gives bounds (batch, specs). Differentiable in weights and region, alpha-crown excepted. With `rounding=OUTWARD`
     the bounds hold in real arithmetic; with NEAREST they are within rounding of bounds that do.
     """
+    with arithmetic(program, rounding):
+        return _compute_bounds(program, region, method, objective, node, rounding, Budget(memory))
+
+
+def _compute_bounds(
+    program: Program,
+    region: Region,
+    method: str,
+    objective: Tensor | None,
+    node: str | None,
+    rounding: Rounding,
+    budget: Budget,
+) -> tuple[Tensor, Tensor]:
     target = program.graph.node(node or program.graph.output)
-    relaxed = relax(program, region, method, target=target.name, rounding=rounding, budget=Budget(memory))
+    relaxed = relax(program, region, method, target=target.name, rounding=rounding, budget=budget)
     if objective is None and METHODS[method].bound is _interval_bound and not (relaxed.ball and target.name in relaxed.ball.loose):
         return relaxed.intervals[target.name]
     rows, shape = _unit_objective(relaxed, target) if objective is None else _objective(relaxed, target, objective)
@@ -145,10 +165,11 @@ def compute_lower_bounds(
     memory: int = DEFAULT_MEMORY,
 ) -> Tensor:
     """The lower half of `compute_bounds` of an objective, (batch, specs), without the cost of the upper one."""
-    target = program.graph.node(node or program.graph.output)
-    relaxed = relax(program, region, method, target=target.name, rounding=rounding, budget=Budget(memory))
-    values, owner = objective_rows(objective, relaxed.batch, target, program)
-    lower = bound_rows(relaxed, Objective(owner, DenseRows(values)), method, target=target.name)
+    with arithmetic(program, rounding):
+        target = program.graph.node(node or program.graph.output)
+        relaxed = relax(program, region, method, target=target.name, rounding=rounding, budget=Budget(memory))
+        values, owner = objective_rows(objective, relaxed.batch, target, program)
+        lower = bound_rows(relaxed, Objective(owner, DenseRows(values)), method, target=target.name)
     return lower.reshape(relaxed.batch, len(owner) // max(relaxed.batch, 1))
 
 

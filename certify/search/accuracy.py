@@ -18,6 +18,7 @@ from torch import Tensor
 from certify.bounds.compute import compute_bounds
 from certify.bounds.objective import margin_rows
 from certify.bounds.rounding import OUTWARD
+from certify.environment import proving
 from certify.model import Model
 from certify.search.attack import pgd
 from certify.sets import LpBall
@@ -61,13 +62,16 @@ def evaluate(
 
     The attack runs on what is classified correctly, and each method on what the attack left standing.
     """
+    model = model.frozen()
     if not len(x):
         raise ValueError("there are no inputs to evaluate")
     classes = model(x[:1]).shape[-1]
     if classes < 2 or not bool(((labels >= 0) & (labels < classes)).all()):
         raise ValueError(f"{model.name} has {classes} outputs, and the labels go from {int(labels.min())} to {int(labels.max())}")
     for start in range(0, len(x), batch):
-        yield _evaluate_batch(model, x[start : start + batch], labels[start : start + batch], threat, methods, seed + start)
+        with proving(x.dtype, x.device):
+            outcome = _evaluate_batch(model, x[start : start + batch], labels[start : start + batch], threat, methods, seed + start)
+        yield outcome
 
 
 def _evaluate_batch(model: Model, x: Tensor, labels: Tensor, threat: Threat, methods: Sequence[str], seed: int) -> BatchOutcome:

@@ -33,7 +33,7 @@ def compare_on_sets(problem: Problem) -> str:
     points = set_points(problem, int(np.clip(_WORK // max(work(model.graph), 1), _LEAST, _MOST)))
     shaped = [point.reshape(model.graph.input_shape) for point in points]
     try:
-        compared = require_agreement(model.frozen(), model.reference, shaped, model.precision, "the original model")
+        compared = require_agreement(model.graph, model.reference, shaped, model.precision, "the original model")
     except GraphError as error:
         raise GraphError(f"{error}; no verdict is given") from error
     silent = int((~compared).sum())

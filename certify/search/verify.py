@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from certify.environment import proving
 from certify.graph.formats import FORMATS
 from certify.io.witness import Question
 from certify.search.comparison import compare_on_sets
@@ -43,11 +44,24 @@ def verify(
     ValueError where the property does not fit the network, where something is NaN, or where the graph of which all was proved differs
     from the original model on the sets: there is no verdict then.
     """
+    with proving(device=device):
+        return _verify(model.frozen(), spec, timeout, method, device, seed, evidence or Discard())
+
+
+def _verify(
+    model: Model,
+    spec: Question,
+    timeout: float | None,
+    method: str,
+    device: torch.device | str,
+    seed: int,
+    evidence: Evidence,
+) -> Result:
     started = time.monotonic()
     bound = spec.bind(model.graph.input_shape, model.graph.output_shape)
     bound = replace(bound, inputs=bound.inputs.on_grid(FORMATS[model.precision].grid))
     deadline = inf if timeout is None else started + timeout
-    problem = Problem(model, bound, tabulate(bound), deadline, device, seed, evidence or Discard())
+    problem = Problem(model, bound, tabulate(bound), deadline, device, seed, evidence)
     why, stages = choose(problem, method)
     progress, notes = _start(problem)
     progress, finished = _run(problem, progress.noted(why), stages)

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.export.graph_signature import InputKind
 
-from certify.graph import GraphBuilder, GraphError
-from certify.graph.passes import normalise
+from certify.environment import own_settings
+from certify.graph import GraphError
 from certify.io.agreement import require_agreement_somewhere, trial_points
-from certify.io.torch.call import Constant, Variable, to_array
-from certify.io.torch.capture import as_reference, first_line, format_name, refuse_side_effects
-from certify.io.torch.program import read_program
+from certify.io.torch.call import Variable, to_array
+from certify.io.torch.export import Inputs, first_line, format_name, read_fixed, refuse_side_effects, stored
 from certify.model import Model
 
 
@@ -32,26 +32,31 @@ def load_pt2(path: str | PathLike[str]) -> Model:
     """
     program = read_archive(Path(path))
     refuse_side_effects(program)
-    values = {spec.arg.name: node for spec, node in zip(program.graph_signature.input_specs, _placeholders(program), strict=True)}
-    builder = GraphBuilder()
-    inputs: list[Any] = []
-    x = torch.empty(0)
-    for spec in program.graph_signature.input_specs:
-        if spec.kind == InputKind.USER_INPUT:
-            x = _example(spec.arg.name, values[spec.arg.name].meta.get("val"))
-            inputs.append(Variable(builder.input(spec.arg.name, tuple(x.shape)), x))
-        else:
-            inputs.append(_stored(builder, program, str(spec.target)))
-    graph = normalise(builder.build(read_program(program, builder, inputs)))
-
-    def run(x: Tensor) -> Tensor:
-        (y,) = program.graph_module(*(x if isinstance(value, Variable) else value.value for value in inputs))
-        return y
-
-    reference = as_reference(run, x)
-    precision = format_name(x.dtype)
-    require_agreement_somewhere(graph, reference, trial_points(graph, precision), precision, "torch")
+    values = zip(program.graph_signature.input_specs, _placeholders(program), strict=True)
+    examples = [_example(spec.arg.name, node.meta.get("val")) for spec, node in values if spec.kind == InputKind.USER_INPUT]
+    if len(examples) != 1:
+        raise GraphError(
+            f"the program has {len(examples)} inputs: only one is supported; fix the others as constants, and export it again"
+        )
+    (x,) = examples
+    with own_settings():
+        graph, inputs = read_fixed(program, lambda spec: stored(program, spec), x)
+        reference = _reference(program, inputs, x)
+        precision = format_name(x.dtype)
+        require_agreement_somewhere(graph, reference, trial_points(graph, precision), precision, "torch")
     return Model(graph, Path(path).name, reference, precision=precision)
+
+
+def _reference(program: torch.export.ExportedProgram, inputs: Inputs, like: Tensor) -> Callable[[np.ndarray], np.ndarray]:
+    """The program as a function of arrays, evaluated in the precision of `like`."""
+
+    def reference(x: np.ndarray) -> np.ndarray:
+        point = torch.from_numpy(x.copy()).to(like)  # a copy: the program may write to its input
+        with own_settings(), torch.no_grad():
+            (y,) = program.graph_module(*(point if isinstance(value, Variable) else value.value for value in inputs))
+        return to_array(y)
+
+    return reference
 
 
 def read_archive(path: Path) -> torch.export.ExportedProgram:
@@ -104,11 +109,3 @@ def _example(name: str, declared: Any) -> Tensor:
             "export it with the others fixed"
         )
     return torch.rand(shape, dtype=declared.dtype, generator=torch.Generator().manual_seed(0))
-
-
-def _stored(builder: GraphBuilder, program: torch.export.ExportedProgram, name: str) -> Constant:
-    tensor = program.state_dict.get(name, program.constants.get(name))
-    if not isinstance(tensor, Tensor):
-        raise GraphError(f"the program needs {name}, which is no tensor")
-    tensor = tensor.detach()
-    return Constant(tensor, builder.constant(name, to_array(tensor)))

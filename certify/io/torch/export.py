@@ -1,0 +1,87 @@
+"""`torch.export` programs: made of a module, and read with fixed numbers in the place of all that they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.export.graph_signature import InputKind, InputSpec, OutputKind
+
+from certify.graph import Graph, GraphBuilder, GraphError
+from certify.graph.passes import normalise
+from certify.io.torch.call import Constant, Variable, to_array
+from certify.io.torch.program import read_program, writes_in_place
+
+Inputs = list["Constant | Variable"]
+
+
+def export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
+    """The module's program for inputs like x; a GraphError says what cannot be captured, and where."""
+    try:
+        return torch.export.export(module, (x.clone(),), strict=False)
+    except Exception as error:
+        if "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__:
+            raise GraphError(
+                "the module's control flow depends on values of its input (an if, a loop or .item()), so it is no single graph; "
+                f"write it with torch.clamp, torch.maximum and the like, or bound its branches one by one{user_frame(error)}"
+            ) from error
+        raise GraphError(
+            f"the module cannot be captured on an input of shape {list(x.shape)}: {first_line(error)}{user_frame(error)}"
+        ) from error
+
+
+def read_fixed(program: torch.export.ExportedProgram, number: Callable[[InputSpec], Tensor], x: Tensor) -> tuple[Graph, Inputs]:
+    """The graph of a program for inputs like x, and what fills the program's placeholders.
+
+    `number` gives the tensor behind each of the others: their present numbers become constants, which are folded without losing digits.
+    """
+    builder = GraphBuilder()
+    inputs: Inputs = []
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT:
+            inputs.append(Variable(builder.input(spec.arg.name, tuple(x.shape)), x))
+        else:
+            tensor = number(spec).detach()
+            name = builder.constant(str(spec.target), to_array(tensor)) if tensor.is_floating_point() else None
+            inputs.append(Constant(tensor, name))
+    return normalise(builder.build(read_program(program, builder, inputs))), inputs
+
+
+def stored(program: torch.export.ExportedProgram, spec: InputSpec) -> Tensor:
+    """The tensor that the program itself keeps for a placeholder."""
+    name = str(spec.target)
+    tensor = program.state_dict.get(name, program.constants.get(name))
+    if not isinstance(tensor, Tensor):
+        raise GraphError(f"the program needs {name} ({spec.kind.name.lower()}), which is no tensor; store it as one")
+    return tensor
+
+
+def refuse_side_effects(program: torch.export.ExportedProgram) -> None:
+    """A GraphError where the program writes to tensors that it keeps."""
+    signature = program.graph_signature
+    kept = {spec.arg.name: spec.target for spec in signature.input_specs if spec.kind != InputKind.USER_INPUT}
+    written = [kept.get(getattr(node.args[0], "name", "")) for node in program.graph.nodes if writes_in_place(node)]
+    written += [spec.target for spec in signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION]
+    for name in filter(None, written):
+        raise GraphError(f"the module changes {name} when it is evaluated; only pure functions are supported")
+
+
+def format_name(dtype: torch.dtype) -> str:
+    """As `certify.graph.formats.FORMATS` calls it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
+
+
+def user_frame(error: BaseException) -> str:
+    """Where in the author's code an error was raised, as ` [in FILE, line N]`."""
+    frames, trace = [], error.__traceback__
+    while trace is not None:
+        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
+        trace = trace.tb_next
+    own = [(file, line) for file, line in frames if "/torch/" not in file and not file.startswith("<")]
+    return f" [in {own[-1][0]}, line {own[-1][1]}]" if own else ""
