@@ -169,8 +169,11 @@ def _rounds_to_nearest() -> bool:
 
 
 @contextmanager
-def _subnormals_kept() -> Iterator[None]:
+def subnormals_kept() -> Iterator[None]:
     """Subnormal numbers are kept in this thread, and in those that it starts."""
+    if _keeps_subnormals():
+        yield
+        return
     torch = _torch()
     torch.set_flush_denormal(False)
     try:
@@ -308,9 +311,7 @@ def proving(dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
     A ValueError says what stands in the way, and how to go on. Takes some 0.1 ms.
     """
     work = Work(str(device).split(":")[0], str(dtype) == "torch.float32")
-    with own_settings(), ExitStack() as stack:
-        if not _keeps_subnormals():
-            stack.enter_context(_subnormals_kept())
+    with own_settings(), subnormals_kept(), ExitStack() as stack:
         for claim in CLAIMS:
             if claim.matters(work) and not claim.holds():
                 raise ValueError(f"nothing can be proved in this process: {claim.reason}")

@@ -102,7 +102,8 @@ def bound_rows(relaxed: Relaxed, objective: Objective, method: str, *, target: s
         start = {name: part.outputs} if part.inputs is None else {name: part.outputs, graph.input: part.inputs}
         bound = METHODS[method].bound(relaxed, start, part.owner)
         if METHODS[method].bound is not _interval_bound:
-            bound = torch.maximum(bound, _interval_bound(relaxed, start, part.owner))
+            # Coefficients that overflow say nothing, and leave NaN: what interval arithmetic says stands.
+            bound = torch.fmax(bound, _interval_bound(relaxed, start, part.owner))
         found.append(bound)
     bounds = torch.cat(found) if len(found) != 1 else found[0]
     if bool(torch.isnan(bounds).any()):

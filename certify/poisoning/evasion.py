@@ -61,9 +61,10 @@ def proved_votes(
         weights = ensemble.model(b)
         if weights is not None:
             network.load_state_dict(weights)
+            fixed = model.frozen()
             for start in range(0, len(inputs), BATCH):
                 part = slice(start, start + BATCH)
-                proved = _proved(model, inputs[part], torch.as_tensor(ballots[b, part].astype(np.int64)), threat, method)
+                proved = _proved(fixed, inputs[part], torch.as_tensor(ballots[b, part].astype(np.int64)), threat, method)
                 ballots[b, part] = np.where(proved.cpu().numpy(), ballots[b, part], UNPROVED)
         progress(1)
     return replace(votes, ballots=ballots, answers=plurality(votes, ensemble.spread).winners)

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-def as_tensor(values: Any, like: Tensor | None = None) -> Tensor:
-    """A floating-point tensor of `values` (array, list, tensor); integers become float32."""
-    if like is not None:
-        # In one step: a Python float must not pass through float32.
-        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
-    tensor = torch.as_tensor(values)
-    return tensor if tensor.is_floating_point() else tensor.to(torch.float32)
+from certify.sets.rounding import as_tensor
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
@@ -32,8 +26,9 @@ def check_finite(name: str, tensor: Tensor) -> None:
 class Box:
     """The points x with lower <= x <= upper, one box per batch element: tensors or arrays of shape (batch, *input).
 
-    Zero width is allowed in any coordinate. NaN, infinite and reversed bounds are a ValueError. `arrays` says that it was made from
-    arrays, so that what is computed from it should be arrays too.
+    float32 or float64, as `lower` is; lists and integers become float32. Numbers that the dtype does not hold are rounded outward. Zero
+    width is allowed in any coordinate. NaN, infinite and reversed bounds are a ValueError. `arrays` says that it was made from arrays,
+    so that what is computed from it should be arrays too.
     """
 
     lower: Tensor
@@ -41,8 +36,8 @@ class Box:
     arrays: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        lower = as_tensor(self.lower)
-        upper = as_tensor(self.upper, like=lower)
+        lower = as_tensor("box: lower", self.lower, end=-inf)
+        upper = as_tensor("box: upper", self.upper, like=lower, end=inf)
         if lower.shape != upper.shape:
             raise ValueError(f"box: lower has shape {list(lower.shape)} and upper {list(upper.shape)}")
         check_finite("box: lower", lower)

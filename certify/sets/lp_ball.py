@@ -11,19 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from certify.sets.box import Box, as_tensor, check_finite
-
-
-class _Next(torch.autograd.Function):
-    """The next floating-point number towards an end; its gradient is that of the number itself."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, end: float) -> Tensor:
-        return torch.nextafter(x, torch.full_like(x, end))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
+from certify.environment import subnormals_kept
+from certify.sets.box import Box, check_finite
+from certify.sets.rounding import as_tensor, outward
 
 
 @dataclass(frozen=True)
@@ -31,7 +21,8 @@ class LpBall:
     """The points x with ||x - center||_p <= eps inside `domain`, one per batch element: center is (batch, *input).
 
     p is 1, 2 or infinity; eps is one number or one per batch element; domain is (low, high), numbers or tensors that broadcast
-    against center, or None. The centre must lie in the domain. The bounding box is rounded outward. `arrays` says that the ball was
+    against center, or None. The centre must lie in the domain. The dtype is that of center, float32 or float64; eps, the domain and the
+    bounding box are rounded outward to it. Differentiable in center, eps and domain. `arrays` says that the ball was
     made from arrays, so that what is computed from it should be arrays too.
     """
 
@@ -42,8 +33,8 @@ class LpBall:
     arrays: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        center = as_tensor(self.center)
-        eps = as_tensor(self.eps, like=center)
+        center = as_tensor("LpBall: center", self.center)
+        eps = as_tensor("LpBall: eps", self.eps, like=center, end=inf)
         p = float(self.p)
         if p not in (1.0, 2.0, inf):
             raise ValueError(f"LpBall: p must be 1, 2 or inf, not {self.p}")
@@ -55,7 +46,9 @@ class LpBall:
             raise ValueError(f"LpBall: eps must not be negative, got {float(eps.min()):g}")
         eps = eps.expand(center.shape[0]) if eps.ndim else eps.repeat(center.shape[0])
         low, high = (-inf, inf) if self.domain is None else self.domain
-        low, high = (as_tensor(v, like=center).expand_as(center) for v in (low, high))
+        low, high = (
+            as_tensor("LpBall: domain", end, like=center, end=far).expand_as(center) for end, far in ((low, -inf), (high, inf))
+        )
         if not bool(((low <= center) & (center <= high)).all()):
             raise ValueError("LpBall: the centre does not lie in the domain; check the scaling of the data")
         object.__setattr__(self, "arrays", isinstance(self.center, np.ndarray))
@@ -71,9 +64,9 @@ class LpBall:
     def box(self) -> Box:
         """The smallest box that holds the set, each end rounded outward."""
         low, high = self.domain  # type: ignore[misc]
-        down = _Next.apply(self.center - self.radius, -inf)
-        up = _Next.apply(self.center + self.radius, inf)
-        return Box(torch.maximum(low, down), torch.minimum(high, up))
+        with subnormals_kept():
+            down, up = outward(self.center - self.radius, -inf), outward(self.center + self.radius, inf)
+            return Box(torch.maximum(low, down), torch.minimum(high, up))
 
     @cached_property
     def uncut(self) -> bool:

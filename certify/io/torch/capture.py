@@ -20,10 +20,10 @@ from certify.io.torch.call import Constant, Variable, to_array
 from certify.io.torch.export import (
     export,
     first_line,
+    format_name,
     read_fixed,
     refuse_side_effects,
     stored,
-    trial_points,
     user_frame,
 )
 from certify.io.torch.program import read_program
