@@ -84,6 +84,14 @@ class GraphBuilder:
         self._nodes[name] = Node(name, op, tuple(inputs), shape, params, attrs, source or name)
         return name
 
+    def node(self, name: str) -> Node:
+        """A node already added."""
+        return self._nodes[name]
+
+    def fixed(self, name: str) -> Any:
+        """The value of a constant already stored, None where it is derived from others."""
+        return self._constants.get(name)
+
     def shape(self, name: str) -> Shape:
         """Shape of a node already added."""
         return self._nodes[name].shape

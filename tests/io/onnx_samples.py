@@ -463,7 +463,26 @@ def moves(op: str, shape: tuple[int, ...], *forms: tuple[int, tuple[Any, ...], M
     return draw
 
 
+def _comparison(op: str) -> Draw:
+    """The larger or the smaller of two, or a relu, by a comparison and what is chosen by it."""
+
+    def draw(random: Generator) -> Case:
+        limit = floats(random, 6)
+        tail = pick(
+            random,
+            ((("Where", ("y0", "x", "c1"), "y"),)),
+            (("Where", ("y0", "c1", "x"), "y"),),
+            (("Not", ("y0",), "n"), ("Where", ("n", "x", "c1"), "y")),
+            (("Cast", ("y0",), "k"), ("Sub", ("x", "c1"), "d"), ("Mul", ("k", "d"), "y")),
+        )
+        return Case(op, (4, 6), (X, limit), opset=pick(random, 13, 16), tail=tail)
+
+    return draw
+
+
 SAMPLES: Mapping[str, Draw] = {
+    **{op: _comparison(op) for op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")},
+    "Not": _comparison("Greater"),
     **{op: unary(op, 8, 13) for op in ("Relu", "Abs", "Sigmoid", "Tanh", "Exp", "Neg", "Identity", "Softsign", "Softplus", "Floor", "Ceil")},
     **{op: unary(op, 8, 9, 13) for op in ("Sin", "Cos", "Atan", "Tan")},
     **{op: unary(op, 9, 13) for op in ("Sign", "Erf")},

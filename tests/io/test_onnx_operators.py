@@ -387,7 +387,7 @@ REFUSALS = [
     (Case("Div", (2, 3), (X, a(1, 0, 1))), "divides by a constant that holds zeros"),
     (Case("Mul", (3,), (X, a(1, np.nan, 1))), "NaN"),
     (Case("Clip", (3,), (X, np.float32(np.nan), np.float32(0))), "clips to NaN"),
-    (Case("Pad", (3,), (X, ints(1, 1), np.float32(-np.inf))), "pads with -inf"),
+    (Case("Pad", (3,), (X, ints(1, 1), np.float32(-np.inf))), "entries of -inf"),
     (Case("BatchNormalization", (2, 3), (X, *[rand(3)] * 4), {"training_mode": 1}, 14, 3), "training mode"),
     (Case("Dropout", (3,), (X, np.float32(0.5), np.array(True)), opset=13), "training mode"),
     (Case("Resize", (1, 1, 3, 4), (X, None, a(1, 1, 2, 2)), {"mode": "cubic"}), "'cubic' is not supported"),

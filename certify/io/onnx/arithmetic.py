@@ -1,4 +1,4 @@
-"""Sums, differences, products, quotients, minima and maxima, of variables and constants in any mixture."""
+"""Sums, differences, products and quotients, of variables and constants in any mixture."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from certify.graph import GraphBuilder
-from certify.graph.double_double import exactly
-from certify.graph.exact import maximum, minimum, where
+from certify.graph.double_double import DoubleDouble, exactly
 from certify.io import lowering
 from certify.io.onnx.call import Call, Handler, Numbers
 
@@ -71,7 +70,7 @@ def _variadic(both: Emit, with_constant: Emit, merge: Callable[[Any, Any], Any])
 
     def handle(call: Call) -> str:
         variables = [value for value in call.inputs if isinstance(value, str)]
-        constants = [_finite(call, value) for value in call.inputs if value is not None and not isinstance(value, str)]
+        constants = [_finite(call, value) for value in call.inputs if isinstance(value, (np.ndarray, DoubleDouble))]
         x = fold(lambda left, right: both(call.builder, left, right, call.name), variables)
         return with_constant(call.builder, x, fold(merge, constants), call.name) if constants else x
 
@@ -89,22 +88,6 @@ def _neg(call: Call) -> str:
     return lowering.negate(call.builder, call.variable(), call.name)
 
 
-def _where(call: Call) -> str:
-    """condition * x + (1 - condition) * y, for a constant condition."""
-    chosen = call.required(0).astype(bool)
-    total: str | None = None
-    rest: Any = 0.0
-    for index, mask in ((1, chosen), (2, ~chosen)):
-        if not call.is_variable(index):
-            rest = where(mask, _finite(call, call.required_numbers(index)), rest).simplest
-            continue
-        part = lowering.scale(call.builder, call.variable(index), mask.astype(np.float32), call.name)
-        total = part if total is None else lowering.combine(call.builder, "add", total, part, call.name)
-    if total is None:
-        raise call.error("neither branch depends on the network's input, but the condition does")
-    return lowering.shift(call.builder, total, rest, call.name)
-
-
 HANDLERS: Mapping[str, Handler] = {
     "Add": _add,
     "Sub": _sub,
@@ -113,7 +96,4 @@ HANDLERS: Mapping[str, Handler] = {
     "Neg": _neg,
     "Sum": _sum,
     "Mean": _mean,
-    "Max": _variadic(lowering.maximum, lowering.at_least, lambda left, right: maximum(left, right).simplest),
-    "Min": _variadic(lowering.minimum, lowering.at_most, lambda left, right: minimum(left, right).simplest),
-    "Where": _where,
 }

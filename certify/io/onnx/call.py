@@ -11,18 +11,25 @@ import numpy as np
 from certify.graph import GraphBuilder, GraphError, Shape
 from certify.graph.double_double import DoubleDouble
 from certify.io.lowering import take_index
+from certify.io.onnx.deferred import Condition, Masked
 
 Array = np.ndarray
 Numbers: TypeAlias = Union[Array, DoubleDouble]  # noqa: UP007 -- evaluated at run time
 """A constant: an array as it is stored, or what the model computes from those and no array holds exactly."""
 
-Value: TypeAlias = Union[str, Numbers, None]  # noqa: UP007
-"""A tensor of the model: the name of a graph node, a constant, or None where an optional input is left out."""
+Value: TypeAlias = Union[str, Numbers, Condition, Masked, None]  # noqa: UP007
+"""A tensor of the model: the name of a graph node, a constant, or None where an optional input is left out. What has no bounds yet,
+a comparison or a tensor with infinite entries, waits for the node that makes something of it."""
 
 
 def node_of(value: Value) -> str | None:
     """The graph node of what depends on the network's input, else None."""
     return value if isinstance(value, str) else None
+
+
+def depends(value: Value) -> bool:
+    """Whether a tensor depends on the network's input."""
+    return isinstance(value, (str, Condition, Masked))
 
 
 Outputs: TypeAlias = Union[Value, tuple[Value, ...]]  # noqa: UP007
@@ -56,7 +63,8 @@ class Call:
         """The graph node of an input that has to depend on the network's input."""
         value = self.value(index)
         if not isinstance(value, str):
-            raise self.error(f"input {index} is {'missing' if value is None else 'a constant'}, which is not supported here")
+            what = "missing" if value is None else str(value) if depends(value) else "a constant"
+            raise self.error(f"input {index} is {what}; this is not supported here")
         return value
 
     def constant(self, index: int) -> Array | None:
@@ -73,7 +81,7 @@ class Call:
     def numbers(self, index: int) -> Numbers | None:
         """An input that has to be constant, doubles or not; None where it is left out."""
         value = self.value(index)
-        if isinstance(value, str):
+        if isinstance(value, (str, Condition, Masked)):
             raise self.error(f"input {index} depends on the network's input; only a constant is supported here")
         return value
 
@@ -92,7 +100,7 @@ class Call:
 
     def is_variable(self, index: int) -> bool:
         """Whether an input depends on the network's input."""
-        return isinstance(self.value(index), str)
+        return depends(self.value(index))
 
     def shape(self, index: int = 0) -> Shape:
         """Shape of an input that depends on the network's input."""
@@ -112,11 +120,11 @@ class Call:
 
     def on_stand_ins(self, fill: float = 0.0) -> tuple[Array, ...]:
         """The node's outputs with one number in the place of all variables: the right shapes."""
-        shapes = [
-            self.builder.shape(v) if isinstance(v, str) else v.shape for v in self.inputs if isinstance(v, (str, DoubleDouble))
-        ]
-        stand_ins = iter([np.full(shape, fill, np.float32) for shape in shapes])
-        return self.evaluate([next(stand_ins) if isinstance(v, (str, DoubleDouble)) else v for v in self.inputs])
+        variable = {i: self.variable(i) for i in range(len(self.inputs)) if self.is_variable(i)}
+        shapes = {i: self.builder.shape(name) for i, name in variable.items()}
+        shapes |= {i: value.shape for i, value in enumerate(self.inputs) if isinstance(value, DoubleDouble)}
+        stand_ins = {i: np.full(shape, fill, np.float32) for i, shape in shapes.items()}
+        return self.evaluate([stand_ins[i] if i in stand_ins else self.constant(i) for i in range(len(self.inputs))])
 
     def sources(self) -> list[Array]:
         """For each output of a node that only moves elements of its first input: the flat positions that they came from."""

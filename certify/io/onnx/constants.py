@@ -43,7 +43,7 @@ def evaluate_constants(call: Call, kinds: list[int]) -> tuple[Numbers, ...]:
 
     `kinds` are the outputs' element types. A ValueError or GraphError where nobody says what it means, or it is no number.
     """
-    arrays = [value for value in call.inputs if not isinstance(value, (str, DoubleDouble))]
+    arrays = [value for value in call.inputs if value is None or isinstance(value, np.ndarray)]
     stored = call.op in AS_STORED and call.attrs.get("reduction", "none") == "none"
     whole = not any(kind in FLOATS for kind in (*call.kinds, *kinds))
     if len(arrays) == len(call.inputs) and (stored or whole) and call.op not in OWN:

@@ -15,11 +15,12 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 
 from certify.graph import Graph, GraphBuilder, GraphError, Shape
 from certify.io.onnx import standard
-from certify.io.onnx.call import Array, Call, Numbers, Value, node_of
+from certify.io.onnx.call import Array, Call, Numbers, Outputs, Value, depends, node_of
 from certify.io.onnx.constants import evaluate_constants, exact, wider
+from certify.io.onnx.deferred import Condition, Masked
 from certify.io.onnx.evaluation import evaluate_node
 from certify.io.onnx.live import live_nodes, tensors_read
-from certify.io.onnx.table import CONTROL, HANDLERS, INTEGER, RANDOM, REFUSED
+from certify.io.onnx.table import CONDITIONED, CONTROL, HANDLERS, INTEGER, MASKED, RANDOM, REFUSED
 
 OPSETS = range(8, 24)
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -93,9 +94,9 @@ def import_with(model: ModelProto, keep: Callable[[Numbers, int], Numbers]) -> I
 
 
 def _what(output: Value) -> str:
-    if node_of(output) is None:
+    if not depends(output):
         return "a constant: it does not depend on the model's input"
-    return f"{output}, which has no bounds"
+    return str(output)
 
 
 # --- what the model declares ---------------------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     inputs = _read(node, known)
     values = [None if tensor is None else tensor.value for tensor in inputs]
     kinds = [None if tensor is None else tensor.kind for tensor in inputs]
-    constant = not any(isinstance(value, str) for value in values)
+    constant = not any(map(depends, values))
     if node.op_type in CONTROL or (node.op_type in RANDOM) or not (constant or node.op_type in HANDLERS):
         reason = REFUSED.get(node.op_type, "`certify supports` lists the operators that are")
         raise _error(node, f"this operator is not supported: {reason}")
@@ -248,7 +249,7 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
     evaluate = partial(evaluate_node, node, walk.opset)
     call = Call(node.op_type, name, walk.opset, tuple(values), tuple(kinds), attrs, walk.builder, evaluate)
     try:
-        made = _computed(walk, call, outputs) if constant else HANDLERS[node.op_type](call)
+        made = _computed(walk, call, outputs) if constant else _handled(call)
     except GraphError:
         raise
     except DAMAGE as error:
@@ -262,6 +263,17 @@ def _computed(walk: Walk, call: Call, kinds: list[int]) -> tuple[Value, ...]:
     made = evaluate_constants(call, kinds)
     walk.rounds |= any(wider(value, kind) for value, kind in zip(made, kinds, strict=False))
     return tuple(walk.keep(value, kind) for value, kind in zip(made, kinds, strict=False))
+
+
+def _handled(call: Call) -> Outputs:
+    """What a node with an input that depends on the network's makes, by the table for what its inputs are."""
+    for kind, table in ((Condition, CONDITIONED), (Masked, MASKED)):
+        waiting = next((value for value in call.inputs if isinstance(value, kind)), None)
+        if waiting is not None and call.op not in table:
+            raise call.error(f"an input is {waiting}")
+        if waiting is not None:
+            return table[call.op](call)
+    return HANDLERS[call.op](call)
 
 
 def _read(node: NodeProto, known: Mapping[str, Tensor]) -> list[Tensor | None]:

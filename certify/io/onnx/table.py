@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from certify.io.onnx import arithmetic, dense, elementwise, moves, reduce, resize, structure, windows
+from certify.io.onnx import arithmetic, choices, dense, elementwise, infinities, moves, reduce, resize, structure, windows
 from certify.io.onnx.call import Handler
 
 HANDLERS: Mapping[str, Handler] = {
     **elementwise.HANDLERS,
     **arithmetic.HANDLERS,
+    **choices.HANDLERS,
     **dense.HANDLERS,
     **windows.HANDLERS,
     **reduce.HANDLERS,
     **resize.HANDLERS,
     **moves.HANDLERS,
     **structure.HANDLERS,
+    **infinities.HANDLERS,
 }
+
+# What is done to comparisons and to tensors with infinite entries, which are no nodes of the graph.
+CONDITIONED = choices.CONDITIONED
+MASKED: Mapping[str, Handler] = {**infinities.MASKED, **{op: choices.HANDLERS[op] for op in ("Where", "Max", "Min")}}
 
 # Which of them take whole numbers that depend on the network's input.
 INTEGER = structure.INTEGER | {*moves.HANDLERS}
@@ -42,8 +48,8 @@ REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _LOGITS),
     **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"), _PRODUCT),
     **dict.fromkeys(("Attention", "Einsum", "RotaryEmbedding"), _PRODUCT),
-    **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonZero", "OneHot", "Equal", "Greater", "Less", "Not", "And", "Or"), _DISCRETE),
-    **dict.fromkeys(("GreaterOrEqual", "LessOrEqual", "NonMaxSuppression", "Unique"), _DISCRETE),
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonZero", "OneHot", "Equal", "And", "Or", "Xor"), _DISCRETE),
+    **dict.fromkeys(("NonMaxSuppression", "Unique"), _DISCRETE),
     **dict.fromkeys(
         ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"), _QUANTISED
     ),

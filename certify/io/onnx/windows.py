@@ -125,8 +125,15 @@ def _cropping(call: Call, space: Shape, windows: Windows, extra: Shape) -> tuple
     return before, tuple(total - b for total, b in zip(totals, before, strict=True))
 
 
-def _pooling(call: Call) -> pooling.Pooling:
-    windows = _windows(call, _space(call), tuple(call.attrs["kernel_shape"]))
+def pooled_positions(call: Call, shape: Shape) -> Array:
+    """The positions (n, c, *windows, k) that the windows of a pooling node of an input of this shape hold."""
+    windows = _pooling(call, shape[2:])
+    cells = [windows.axis(axis, size).real_cells() for axis, size in enumerate(shape[2:])]
+    return pooling.window_index(shape, cells)
+
+
+def _pooling(call: Call, space: Shape) -> pooling.Pooling:
+    windows = _windows(call, space, tuple(call.attrs["kernel_shape"]))
     if call.attrs["auto_pad"] in FRONT and max(windows.dilation) > 1:
         raise call.error("has auto_pad and dilations, of which onnxruntime makes something else than the standard; give it pads")
     ceil = bool(call.attrs.get("ceil_mode", 0))
@@ -134,12 +141,12 @@ def _pooling(call: Call) -> pooling.Pooling:
 
 
 def _max_pool(call: Call) -> str:
-    return pooling.max_pool(call.builder, call.variable(), _pooling(call), call.name)
+    return pooling.max_pool(call.builder, call.variable(), _pooling(call, _space(call)), call.name)
 
 
 def _average_pool(call: Call) -> str:
     counted = bool(call.attrs.get("count_include_pad", 0))
-    return pooling.average_pool(call.builder, call.variable(), _pooling(call), call.name, count_padding=counted)
+    return pooling.average_pool(call.builder, call.variable(), _pooling(call, _space(call)), call.name, count_padding=counted)
 
 
 def _global_max_pool(call: Call) -> str:

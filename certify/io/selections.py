@@ -1,0 +1,293 @@
+"""Selections by a comparison, where(a > b, p, q), of which the result is a continuous function: relu, leaky relu, max, min, clip, abs.
+
+Rules (ours). Let d = a - b. Where p - q = k d for a constant k, element by element, the selection is q + k max(d, 0): where d > 0 that is
+p, elsewhere q; at d = 0 both sides are the same, so it makes no difference how ties are decided. Where q is some function f(a) and p
+the constant f(b), for a constant b, it is f(min(a, b)); likewise with the sides exchanged. All this is decided in rational arithmetic on
+the constants as they are stored; what cannot be proved is no such selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias, Union
+
+import numpy as np
+
+from certify.graph import GraphBuilder, Shape
+from certify.graph.double_double import DoubleDouble, exactly
+from certify.graph.shapes import broadcast as broadcast_shapes
+from certify.io import lowering
+
+Operand: TypeAlias = Union[str, np.ndarray, DoubleDouble]  # noqa: UP007 -- evaluated at run time
+"""The name of a node, or a constant."""
+
+Numbers = np.ndarray
+"""Fractions, as an array of objects."""
+
+MANY = 2**14
+"""Constants of more elements are not looked into, unless they are all the same."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A sum of nodes times constants, and a constant; `terms` that vanish are left out."""
+
+    terms: Mapping[str, Numbers]
+    offset: Numbers
+
+    def __sub__(self, other: Form) -> Form:
+        return _combined(self, other, Fraction(-1))
+
+    def __add__(self, other: Form) -> Form:
+        return _combined(self, other, Fraction(1))
+
+    def times(self, factor: Numbers) -> Form:
+        """Every coefficient times a constant."""
+        return Form(_nonzero({name: value * factor for name, value in self.terms.items()}), self.offset * factor)
+
+
+def select(builder: GraphBuilder, above: Operand, below: Operand, p: Operand, q: Operand, source: str) -> str | None:
+    """The node of where(above > below, p, q), with numpy broadcasting; None where it is not known to be continuous.
+
+    It is also that of where(above >= below, p, q).
+    """
+    forms = [_form(builder, x) for x in (above, below, p, q)]
+    if any(form is None for form in forms):
+        return None
+    a, b, chosen, other = (form for form in forms if form is not None)
+    shape = broadcast_shapes(*(broadcast_shapes(*(_shape(builder, x) for x in pair)) for pair in ((above, below), (p, q))))
+    factor = _ratio(chosen - other, a - b)
+    if factor is None:
+        return _clamped(builder, a - b, (p, chosen), (q, other), shape, source)
+    x, y, z = (_spread(builder, operand, shape, source) for operand in (above, below, q))
+    if np.all(factor == 1) and _equal(other, b):
+        return _extreme(builder, x, y, MAXIMA, source)
+    if np.all(factor == -1) and _equal(other, a):
+        return _extreme(builder, x, y, MINIMA, source)
+    for first, second, sides, of in ((x, y, (chosen, other), a - b), (y, x, (other, chosen), b - a)):
+        slope = _ratio(sides[1], of)
+        if slope is not None and _equal(sides[0], of) and np.all(_in_doubles(slope) == slope):
+            return _two_slopes(builder, _difference(builder, first, second, f"{source}.difference"), slope, source)
+    return _kinked(builder, _difference(builder, x, y, f"{source}.difference"), z, factor, source)
+
+
+# --- q + k max(d, 0) ------------------------------------------------------------------------------------------------------------
+
+
+def _kinked(builder: GraphBuilder, d: str, other: Operand, factor: Numbers, source: str) -> str:
+    part = lowering.scale(builder, builder.add("relu", [d], source=f"{source}.relu"), _constant(factor), f"{source}.part")
+    if isinstance(other, str):
+        return lowering.combine(builder, "add", other, part, source)
+    return lowering.shift(builder, part, other, source)
+
+
+Combine: TypeAlias = Callable[[GraphBuilder, str, Any, str], str]
+MAXIMA: tuple[Combine, Combine] = (lowering.maximum, lowering.at_least)
+MINIMA: tuple[Combine, Combine] = (lowering.minimum, lowering.at_most)
+
+
+def _extreme(builder: GraphBuilder, x: Operand, y: Operand, combine: tuple[Combine, Combine], source: str) -> str:
+    """The maximum or minimum of two nodes, or of a node and a constant."""
+    if isinstance(x, str):
+        return combine[0 if isinstance(y, str) else 1](builder, x, y, source)
+    return combine[1](builder, str(y), x, source)
+
+
+def _two_slopes(builder: GraphBuilder, d: str, slope: Numbers, source: str) -> str:
+    """d above zero, slope * d below."""
+    if slope.ndim:
+        name = builder.constant(f"{source}.slope", slope.astype(np.float64))
+        return builder.add("prelu", [d], {"slope": name}, source=source)
+    named = {Fraction(0): "relu", Fraction(-1): "abs"}
+    if slope.item() in named:
+        return builder.add(named[slope.item()], [d], source=source)
+    return builder.add("leaky_relu", [d], attrs={"slope": float(slope.item())}, source=source)
+
+
+def _difference(builder: GraphBuilder, above: Operand, below: Operand, source: str) -> str:
+    if isinstance(above, str) and isinstance(below, str):
+        return lowering.combine(builder, "sub", above, below, source)
+    if isinstance(above, str):
+        return above if _is_zero(below) else lowering.shift(builder, above, -exactly(below), source)  # type: ignore[arg-type]
+    negated = lowering.negate(builder, str(below), f"{source}.negated")
+    return negated if _is_zero(above) else lowering.shift(builder, negated, above, source)
+
+
+def _ratio(form: Form, unit: Form) -> Numbers | None:
+    """The constant that the second has to be multiplied with to give the first, None where there is none."""
+    name = next((name for name, value in unit.terms.items() if np.all(value != 0)), None)
+    if name is None:
+        return None
+    factor = np.asarray(form.terms.get(name, ZERO) / unit.terms[name], dtype=object)
+    return _smallest(factor) if _equal(form, unit.times(factor)) else None
+
+
+# --- f(min(a, b)) ---------------------------------------------------------------------------------------------------------------
+
+
+def _clamped(
+    builder: GraphBuilder, difference: Form, chosen: tuple[Operand, Form], other: tuple[Operand, Form], shape: Shape, source: str
+) -> str | None:
+    """f(min(z, c)) or f(max(z, c)) for a node z, a constant c and a function f that nodes compute of z alone."""
+    if len(difference.terms) != 1:
+        return None
+    ((z, slope),) = difference.terms.items()
+    if slope.ndim or builder.shape(z) != shape or bool(chosen[1].terms) == bool(other[1].terms):
+        return None
+    limit = np.asarray(-difference.offset / slope, dtype=object)
+    if not np.all(_in_doubles(limit) == limit):
+        return None
+    (function, _), (_, fixed) = (chosen, other) if chosen[1].terms else (other, chosen)
+    value = _value(builder, str(function), z, limit)
+    if value is None or not np.all(value == fixed.offset):
+        return None
+    function_above = (slope.item() > 0) == bool(chosen[1].terms)
+    clamp = lowering.at_least if function_above else lowering.at_most
+    clamped = clamp(builder, z, _in_doubles(limit).astype(np.float64), f"{source}.clamped")
+    return _rebuilt(builder, str(function), {z: clamped}, source)
+
+
+def _value(builder: GraphBuilder, name: str, z: str, at: Numbers) -> Numbers | None:
+    """What a node is where z is a constant, None where it depends on others or is no rational function that is known here."""
+    if name == z:
+        return at
+    node = builder.node(name)
+    inputs = [_value(builder, entry, z, at) for entry in node.inputs]
+    params = {role: _fractions(builder.fixed(constant)) for role, constant in node.params.items()}
+    if node.op not in RATIONAL or not inputs or any(value is None for value in (*inputs, *params.values())):
+        return None
+    return np.asarray(RATIONAL[node.op](*inputs, **params, **node.attrs), dtype=object)
+
+
+def _rebuilt(builder: GraphBuilder, name: str, renamed: dict[str, str], source: str) -> str:
+    """The same function of other nodes."""
+    if name not in renamed:
+        node = builder.node(name)
+        inputs = [_rebuilt(builder, entry, renamed, source) for entry in node.inputs]
+        renamed[name] = builder.add(node.op, inputs, node.params, node.attrs, source=source)
+    return renamed[name]
+
+
+_relu = np.frompyfunc(lambda x: max(x, Fraction(0)), 1, 1)
+_larger = np.frompyfunc(max, 2, 1)
+_smaller = np.frompyfunc(min, 2, 1)
+
+
+def _leaky(x: Numbers, slope: Any) -> Numbers:
+    return np.where(x >= 0, x, x * np.asarray(_fractions(np.asarray(slope))))
+
+
+def _clip(x: Numbers, min: float = -np.inf, max: float = np.inf) -> Numbers:
+    return _smaller(_larger(x, min), max)
+
+
+# Functions of rational numbers that are rational, in rational arithmetic.
+RATIONAL: Mapping[str, Callable[..., Any]] = {
+    "relu": _relu,
+    "abs": np.frompyfunc(abs, 1, 1),
+    "leaky_relu": _leaky,
+    "clip": _clip,
+    "scale": lambda x, factor: x * factor,
+    "shift": lambda x, offset: x + offset,
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+}
+
+
+# --- forms ----------------------------------------------------------------------------------------------------------------------
+
+ZERO = np.asarray(Fraction(0), dtype=object)
+ONE = np.asarray(Fraction(1), dtype=object)
+DEEPEST = 64
+"""How far forms look back through scales, shifts and sums."""
+
+
+def _form(builder: GraphBuilder, x: Operand, depth: int = 0) -> Form | None:
+    """What is selected or compared as a form; None for a constant that cannot be looked into."""
+    if not isinstance(x, str):
+        numbers = _fractions(x)
+        return None if numbers is None else Form({}, numbers)
+    node = builder.node(x)
+    alone = Form({x: ONE}, ZERO)
+    if node.op not in LINEAR or depth > DEEPEST:
+        return alone
+    inputs = [_form(builder, name, depth + 1) for name in node.inputs]
+    params = [_fractions(builder.fixed(name)) for name in node.params.values()]
+    known = all(entry is not None for entry in (*inputs, *params))
+    return LINEAR[node.op](*inputs, *params) if known else alone
+
+
+LINEAR: Mapping[str, Callable[..., Form]] = {
+    "scale": lambda x, factor: x.times(factor),
+    "shift": lambda x, offset: x + Form({}, offset),
+    "add": lambda x, y: x + y,
+    "sub": lambda x, y: x - y,
+}
+
+
+def _combined(x: Form, y: Form, sign: Fraction) -> Form:
+    names = [*x.terms, *(name for name in y.terms if name not in x.terms)]
+    terms = {name: x.terms.get(name, ZERO) + sign * y.terms.get(name, ZERO) for name in names}
+    return Form(_nonzero(terms), np.asarray(x.offset + sign * y.offset, dtype=object))
+
+
+def _nonzero(terms: Mapping[str, Any]) -> dict[str, Numbers]:
+    arrays = {name: np.asarray(value, dtype=object) for name, value in terms.items()}
+    return {name: _smallest(value) for name, value in arrays.items() if np.any(value != 0)}
+
+
+def _equal(x: Form, y: Form) -> bool:
+    rest = x - y
+    return not rest.terms and not np.any(rest.offset != 0)
+
+
+def _smallest(numbers: Numbers) -> Numbers:
+    """One number where all are the same."""
+    first = numbers.flat[0]
+    return np.asarray(first, dtype=object) if numbers.ndim and np.all(numbers == first) else numbers
+
+
+def _fractions(value: Any) -> Numbers | None:
+    """The real numbers of a constant, one where all are the same; None where they are not known exactly, live, or too many."""
+    if not isinstance(value, (np.ndarray, DoubleDouble)):
+        return None
+    pair = exactly(value)
+    if pair.error.any() or not np.isfinite(pair.high).all() or not pair.high.size:
+        return None
+    first = pair.high.flat[0]
+    if (pair.high == first).all() and not pair.low.any():
+        return np.asarray(Fraction(float(first)), dtype=object)
+    if pair.high.size > MANY:
+        return None
+    numbers = [Fraction(float(h)) + Fraction(float(l)) for h, l in zip(pair.high.flat, pair.low.flat, strict=True)]
+    found = np.empty(len(numbers), dtype=object)
+    found[:] = numbers
+    return found.reshape(pair.shape)
+
+
+def _in_doubles(numbers: Numbers) -> Numbers:
+    """The nearest doubles, as an array of objects."""
+    return np.asarray(np.frompyfunc(float, 1, 1)(numbers), dtype=object)
+
+
+def _constant(numbers: Numbers) -> np.ndarray | DoubleDouble:
+    """A constant of these numbers: doubles where they are, else known to twice the digits."""
+    high = _in_doubles(numbers)
+    rest = np.asarray(numbers - np.frompyfunc(Fraction, 1, 1)(high), dtype=object)
+    low = _in_doubles(rest)
+    error = np.asarray(np.frompyfunc(lambda r, l: 0.0 if r == Fraction(l) else abs(l) * 2.0**-52, 2, 1)(rest, low), dtype=object)
+    return DoubleDouble(*(np.asarray(part, dtype=np.float64) for part in (high, low, error))).simplest
+
+
+def _is_zero(value: Any) -> bool:
+    return not np.asarray(exactly(value).high).any()
+
+
+def _shape(builder: GraphBuilder, x: Operand) -> Shape:
+    return builder.shape(x) if isinstance(x, str) else tuple(x.shape)
+
+
+def _spread(builder: GraphBuilder, x: Operand, shape: Shape, source: str) -> Operand:
+    return lowering.broadcast(builder, x, shape, f"{source}.broadcast") if isinstance(x, str) else x
