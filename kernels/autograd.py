@@ -8,7 +8,20 @@ import torch
 from torch import Tensor
 
 from certify.kernels import dispatch
-from certify.kernels.dispatch import spatial
+from certify.kernels.dispatch import spatial, window_places
+
+__all__ = [
+    "halves",
+    "magnitude",
+    "minimise",
+    "norm",
+    "relax",
+    "window_dense",
+    "window_mask",
+    "window_minimise",
+    "window_places",
+    "window_relax",
+]
 
 
 def _needs_grad(*tensors: Tensor) -> bool:

@@ -197,6 +197,13 @@ def gather_lines(lines: Tensor, windows: Tensor, origin: Tensor, space: tuple[in
     return flat.reshape(windows.shape)
 
 
+def window_places(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> Tensor:
+    """The flat positions in (C, D, H, W) of the cells of windows (R, C, d, h, w); arbitrary outside the space."""
+    _, cell = _cells(windows, origin, space)
+    channel = torch.arange(windows.shape[1], device=windows.device).reshape(1, -1, 1, 1, 1)
+    return channel * (space[0] * space[1] * space[2]) + cell
+
+
 def window_mask(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> Tensor:
     """The windows with zero in the cells outside the space; differentiable."""
     inside, _ = _cells(windows, origin, space)

@@ -252,13 +252,18 @@ def worth_tightening(relaxed: Relaxed, node: Node) -> Tensor | None:
 
 
 def exact_intervals(graph: Graph) -> set[str]:
-    """Nodes whose interval over a box is attained in every coordinate: affine maps of coordinates that vary independently."""
+    """Nodes whose interval over a box is attained in every element: affine maps of coordinates that vary independently, and functions of
+    one such element each."""
     independent, exact = {graph.input}, {graph.input}
     for node in graph.nodes:
-        if len(node.inputs) == 1 and node.inputs[0] in independent:
+        if len(node.inputs) != 1:
+            continue
+        rule, of = OPS[node.op], node.inputs[0]
+        moves = isinstance(rule, Affine) and rule.picked is not None  # each element reads one
+        if (of in independent and rule.affine) or (of in exact and (moves or rule.separable)):
             exact.add(node.name)
-            if OPS[node.op].separable:
-                independent.add(node.name)
+        if of in independent and rule.separable:
+            independent.add(node.name)
     return exact
 
 

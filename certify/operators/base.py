@@ -15,7 +15,7 @@ from torch import Tensor
 
 from certify.graph import Node, Shape
 from certify.operators.relaxation import Lines, LinesRelaxation, Relaxation
-from certify.operators.rows import Rows, UnitRows, WindowRows
+from certify.operators.rows import PickedRows, Rows, UnitRows, WindowRows
 
 __all__ = ["Affine", "Elementwise", "Line", "Lines", "Params", "Relaxation", "Shapes"]
 
@@ -99,6 +99,7 @@ class Affine:
     unit_rows  `(UnitRows, node, params, shapes) -> tuple of Rows`, one per input: the transpose of unit rows, without building them.
                None, or a result None, where building them is as good.
     windows    `(WindowRows, node, params, shapes) -> tuple of Rows`: the transpose of rows in window form, likewise.
+    picked     `(PickedRows, node, params, shapes) -> tuple of Rows`: the transpose of coefficients at single positions, likewise.
     largest    `(x, node, params) -> y`: max over j of |L_ij| x_j in place of the sum, for x >= 0. None where nobody has written it.
     """
 
@@ -109,6 +110,7 @@ class Affine:
     constant: Callable[[Node, Params], Tensor | None] = lambda node, params: None
     unit_rows: Callable[[UnitRows, Node, Params, Shapes], tuple[Rows, ...] | None] | None = None
     windows: Callable[[WindowRows, Node, Params, Shapes], tuple[Rows, ...] | None] | None = None
+    picked: Callable[[PickedRows, Node, Params, Shapes], tuple[Rows, ...] | None] | None = None
     largest: Callable[..., Tensor] | None = None
     separable: bool = False
     """Each output depends on one input at most and each input feeds one output: independent inputs stay independent."""

@@ -6,14 +6,13 @@ A relaxation of y = f(x) promises lower line <= f(x) <= upper line for every x w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from certify.kernels import dispatch
-from certify.operators.rows import DenseRows, Rows
+from certify.operators.rows import Choice, Rows
 
 
 class Lines(NamedTuple):
@@ -91,12 +90,7 @@ class MaximumRelaxation:
     shape: tuple[int, ...]
 
     def pull_back(self, rows: Rows, owner: Tensor) -> tuple[Rows, Tensor]:
-        a = rows.dense().flatten(1)
-        positive, negative = a.clamp(min=0), a.clamp(max=0)
-        new = a.new_zeros(len(a), prod(self.shape))
-        new = new.scatter_add(1, self.lower_index.flatten(1)[owner], positive)
-        new = new.scatter_add(1, self.upper_index.flatten(1)[owner], negative * self.slope.flatten(1)[owner])
-        return DenseRows(new.reshape(-1, *self.shape)), (negative * self.shift.flatten(1)[owner]).sum(dim=1)
+        return rows.choose(Choice(self.lower_index, self.upper_index, self.slope, self.shift), owner, self.shape)
 
     def push(self, x: Tensor, rows: Tensor, owner: Tensor) -> Tensor:
         flat = x.flatten(1)

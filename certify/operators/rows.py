@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, prod
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,9 @@ class Rows(Protocol):
     ) -> tuple[Rows, Tensor]:
         """Replaces y by its (lower, upper) lines in x: see `kernels.reference.relax`. Lines are (owners, *shape)."""
 
+    def choose(self, choice: Choice, owner: Tensor, shape: Shape) -> tuple[Rows, Tensor]:
+        """Replaces y by bounds each of which reads a single element of a tensor of `shape`."""
+
     def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
         """min of each row over the box (owners, *shape) of its owner: (rows,)."""
 
@@ -54,6 +57,24 @@ class Rows(Protocol):
 
     def select(self, rows: slice | Tensor) -> Rows:
         """Some of the rows."""
+
+
+class Choice(NamedTuple):
+    """x[lower_index] <= y <= slope * x[upper_index] + shift, elementwise: (owners, *shape of y), indices flat positions in x."""
+
+    lower_index: Tensor
+    upper_index: Tensor
+    slope: Tensor
+    shift: Tensor
+
+    def of(self, values: Tensor, place: Tensor | slice, owner: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What coefficients (rows, k) of y at flat places (rows, k) become: coefficients, positions in x, and shifts (rows,)."""
+        start = owner[:, None] * self.slope[0].numel()
+        flat = (start + place) if isinstance(place, Tensor) else start + torch.arange(values.shape[1], device=owner.device)
+        below = values > 0
+        new = torch.where(below, values, values * self.slope.take(flat))
+        index = torch.where(below, self.lower_index.take(flat), self.upper_index.take(flat))
+        return new, index, (values.clamp(max=0) * self.shift.take(flat)).sum(dim=1)
 
 
 _NORMS: Mapping[float, Callable[[Tensor], Tensor]] = {2.0: kernels.norm, inf: lambda rows: rows.abs().amax(dim=1)}
@@ -77,6 +98,10 @@ class DenseRows:
         (ls, us), (lb, ub) = ([line.flatten(1) for line in pair] for pair in (slopes, shifts))
         values, shift = kernels.relax(self.values.flatten(1), ls, lb, owners[0], us, ub, owners[1])
         return DenseRows(values.reshape(self.values.shape)), shift
+
+    def choose(self, choice: Choice, owner: Tensor, shape: Shape) -> tuple[Rows, Tensor]:
+        values, index, shift = choice.of(self.values.flatten(1), slice(None), owner)
+        return PickedRows(values, index, shape), shift
 
     def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
         return kernels.minimise(self.values.flatten(1), lower.flatten(1), upper.flatten(1), owner)
@@ -106,7 +131,10 @@ class DenseRows:
 
 @dataclass(frozen=True)
 class UnitRows:
-    """Row r is sign[r] times the unit vector e_index[r] of a tensor of `shape`: where bounding a node's own neurons starts."""
+    """Row r is sign[r] times the unit vector e_index[r] of a tensor of `shape`: where bounding a node's own neurons starts.
+
+    The sign is any number: rows keep this form through whatever maps elements to elements.
+    """
 
     index: Tensor
     sign: Tensor
@@ -124,7 +152,16 @@ class UnitRows:
     def relax(
         self, slopes: tuple[Tensor, Tensor], shifts: tuple[Tensor, Tensor], owners: tuple[Tensor, Tensor]
     ) -> tuple[Rows, Tensor]:
-        return DenseRows(self.dense()).relax(slopes, shifts, owners)
+        lower, upper = self.sign.clamp(min=0), self.sign.clamp(max=0)
+        at = [
+            (lines[0].flatten(1)[owners[0], self.index], lines[1].flatten(1)[owners[1], self.index]) for lines in (slopes, shifts)
+        ]
+        sign, shift = (lower * below + upper * above for below, above in at)
+        return UnitRows(self.index, sign, self.shape), shift
+
+    def choose(self, choice: Choice, owner: Tensor, shape: Shape) -> tuple[Rows, Tensor]:
+        sign, index, shift = choice.of(self.sign[:, None], self.index[:, None], owner)
+        return UnitRows(index.squeeze(1), sign.squeeze(1), shape), shift
 
     def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
         low, high = (end.flatten(1)[owner, self.index] for end in (lower, upper))
@@ -208,6 +245,12 @@ class WindowRows:
         new, shift = kernels.window_relax(values, origin, ls, lb, us, ub, owners[0])
         return WindowRows(new.reshape(self.values.shape), self.origin, self.shape, clean=True), shift
 
+    def choose(self, choice: Choice, owner: Tensor, shape: Shape) -> tuple[Rows, Tensor]:
+        clean = self.masked()
+        place = kernels.window_places(*self._kernel_form(), self._space)
+        values, index, shift = choice.of(clean.values.flatten(1), place.flatten(1), owner)
+        return PickedRows(values, index, shape), shift
+
     def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
         values, origin = self._kernel_form()
         return kernels.window_minimise(values, origin, self._over_space(lower), self._over_space(upper), owner)
@@ -246,6 +289,87 @@ class WindowRows:
         ]
         total = sum(_placed(rows.values, (rows.origin - start)[0].tolist(), end) for rows in (self, other))
         return WindowRows(total, start, self.shape).compact()  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PickedRows:
+    """Coefficients `values` at flat positions `index` of a tensor of `shape`, (rows, k): what maxima leave, one member of each group.
+
+    A row may have several coefficients at a position: they add up, and a minimum over a box that takes each for itself is a lower bound.
+    """
+
+    values: Tensor
+    index: Tensor
+    shape: Shape
+
+    def dense(self) -> Tensor:
+        flat = self.values.new_zeros(len(self.values), prod(self.shape)).scatter_add(1, self.index, self.values)
+        return flat.reshape(-1, *self.shape)
+
+    def _dense(self) -> DenseRows:
+        return DenseRows(self.dense())
+
+    def compact(self) -> Rows:
+        """As windows around the positions of each row, where that is smaller than all of the space."""
+        space = self.shape[2:]
+        if not space or self.shape[0] != 1 or not self.values.numel():
+            return self._dense()
+        used, coordinates = self.values.detach() != 0, _coordinates(self.index, space)
+        first = [torch.where(used, c, n).amin(dim=1).clamp(max=n - 1) for c, n in zip(coordinates, space, strict=True)]
+        steps = [torch.where(used, c - f[:, None], 0) for c, f in zip(coordinates, first, strict=True)]
+        size = [int(step.max()) + 1 for step in steps]
+        if prod(size) >= prod(space):
+            return self._dense()
+        cell = self.index // prod(space)  # the channel
+        for step, n in zip(steps, size, strict=True):
+            cell = cell * n + step
+        values = self.values.new_zeros(len(self.values), self.shape[1] * prod(size)).scatter_add(1, cell, self.values)
+        return WindowRows(values.reshape(-1, self.shape[1], *size), torch.stack(first, dim=1), self.shape)
+
+    def pull_back(self, rule: Any, node: Node, params: Any, shapes: Sequence[Shape]) -> tuple[Rows, ...]:
+        pulled = rule.picked(self, node, params, shapes) if rule.picked else None
+        return pulled if pulled is not None else self._dense().pull_back(rule, node, params, shapes)
+
+    def relax(
+        self, slopes: tuple[Tensor, Tensor], shifts: tuple[Tensor, Tensor], owners: tuple[Tensor, Tensor]
+    ) -> tuple[Rows, Tensor]:
+        return self.compact().relax(slopes, shifts, owners)
+
+    def choose(self, choice: Choice, owner: Tensor, shape: Shape) -> tuple[Rows, Tensor]:
+        return self._dense().choose(choice, owner, shape)
+
+    def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
+        return self._sum(self.values.clamp(min=0), lower, owner) + self._sum(self.values.clamp(max=0), upper, owner)
+
+    def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
+        return self._sum(self.values.detach().abs(), weight.detach(), owner)
+
+    def _sum(self, values: Tensor, of: Tensor, owner: Tensor) -> Tensor:
+        return (values * of.take(owner[:, None] * of[0].numel() + self.index)).sum(dim=1)
+
+    def norm(self, order: float) -> Tensor:
+        return self._dense().norm(order)
+
+    def dot(self, constant: Tensor) -> Tensor:
+        return (self.values * constant.expand(self.shape).take(self.index)).sum(dim=1)
+
+    def plus(self, other: Rows) -> Rows:
+        return DenseRows(self.dense() + other.dense())
+
+    def plus_window(self, other: WindowRows) -> Rows:
+        return self.plus(other)
+
+    def select(self, rows: slice | Tensor) -> Rows:
+        return PickedRows(self.values[rows], self.index[rows], self.shape)
+
+
+def _coordinates(index: Tensor, space: Shape) -> list[Tensor]:
+    """The coordinates along the last axes of flat positions in a tensor."""
+    found = []
+    for n in reversed(space):
+        found.append(index % n)
+        index = index // n
+    return found[::-1]
 
 
 def _placed(values: Tensor, before: Sequence[int], size: Sequence[int]) -> Tensor:

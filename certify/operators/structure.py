@@ -11,7 +11,7 @@ from torch import Tensor
 
 from certify.graph import Node
 from certify.operators.base import Affine, Params, Shapes
-from certify.operators.rows import UnitRows
+from certify.operators.rows import PickedRows, Rows, UnitRows
 
 
 def _zero_one(
@@ -45,6 +45,14 @@ def _take_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tupl
     count = prod(shapes[0])
     back = rows.new_zeros(rows.shape[0], count).index_add(1, params["index"].flatten(), rows.reshape(rows.shape[0], -1))
     return (back.reshape(rows.shape[0], *shapes[0]),)
+
+
+def _take_units(rows: UnitRows, node: Node, params: Params, shapes: Shapes) -> tuple[Rows, ...]:
+    return (UnitRows(params["index"].take(rows.index), rows.sign, shapes[0]),)
+
+
+def _take_picked(rows: PickedRows, node: Node, params: Params, shapes: Shapes) -> tuple[Rows, ...]:
+    return (PickedRows(rows.values, params["index"].take(rows.index), shapes[0]).compact(),)
 
 
 def _concat(*xs: Tensor, node: Node, params: Params) -> Tensor:
@@ -100,11 +108,12 @@ STRUCTURE = {
         linear=_reshape,
         transpose=lambda rows, node, params, shapes: (rows.reshape(rows.shape[0], *shapes[0]),),
         unit_rows=lambda rows, node, params, shapes: (UnitRows(rows.index, rows.sign, shapes[0]),),
+        picked=lambda rows, node, params, shapes: (PickedRows(rows.values, rows.index, shapes[0]),),
         largest=_reshape,
         separable=True,
     ),
     "transpose": Affine(value=_permute, linear=_permute, transpose=_permute_back, largest=_permute, separable=True),
-    "take": _zero_one(_take, _take_back, largest=_take),
+    "take": Affine(value=_take, linear=_take, transpose=_take_back, unit_rows=_take_units, picked=_take_picked, largest=_take),
     "concat": _zero_one(_concat, _concat_back),
     "reduce_sum": _zero_one(_sum, _sum_back, largest=_sum_largest),
     "pad": Affine(value=_pad, linear=_pad_zero, transpose=_pad_back, constant=_pad_constant, largest=_pad_zero, separable=True),

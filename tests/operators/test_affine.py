@@ -19,7 +19,7 @@ from certify.operators.base import Affine
 from certify.operators.convolution import CONVOLUTIONS
 from certify.operators.linear import WEIGHTED
 from certify.operators.row_norms import row_norms
-from certify.operators.rows import DenseRows, UnitRows
+from certify.operators.rows import DenseRows, PickedRows, UnitRows
 from certify.operators.structure import STRUCTURE
 
 TABLE: Mapping[str, Affine] = {**STRUCTURE, **WEIGHTED, **CONVOLUTIONS}
@@ -262,6 +262,17 @@ def test_unit_rows_pull_back_like_dense_rows(op: str, seed: int) -> None:
     expected = DenseRows(unit.dense()).pull_back(case.rule, case.node, case.params, case.shapes)
     for a, b in zip(pulled, expected, strict=True):
         torch.testing.assert_close(a.dense(), b.dense(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("op", [op for op, rule in TABLE.items() if rule.picked])
+@given(seed=SEEDS)
+def test_single_coefficients_pull_back_like_dense_rows(op: str, seed: int) -> None:
+    case = Case(op, seed)
+    index = torch.from_numpy(case.random.integers(prod(case.node.shape), size=(5, 2)))
+    rows = PickedRows(torch.from_numpy(case.random.normal(size=(5, 2))), index, case.node.shape)
+    (pulled,) = rows.pull_back(case.rule, case.node, case.params, case.shapes)
+    (expected,) = DenseRows(rows.dense()).pull_back(case.rule, case.node, case.params, case.shapes)
+    torch.testing.assert_close(pulled.dense(), expected.dense(), rtol=1e-12, atol=1e-12)
 
 
 @given(seed=SEEDS, depth=st.integers(1, 3))
