@@ -201,7 +201,7 @@ def _relax_node(relaxed: Relaxed, node: Node, shapes: Sequence[Shape]) -> None:
         relaxed.steps.plan(node.name, lambda: affine)
     else:
         l, u = inputs[0]
-        _refuse_outside_domain(rule, node, params, l, u)
+        refuse_outside_domain(rule, node, params, l, u)
         interval = rule.interval(l, u, node, params)
 
         def drawn() -> NonlinearStep:
@@ -223,7 +223,8 @@ def _allowance(relaxed: Relaxed, node: Node, scale: Tensor | None) -> Allowance 
     return Allowance(relaxed.rounding.gamma(terms, relaxed.program.dtype), scale.detach(), least)
 
 
-def _refuse_outside_domain(rule: object, node: Node, params: Params, l: Tensor, u: Tensor) -> None:
+def refuse_outside_domain(rule: object, node: Node, params: Params, l: Tensor, u: Tensor) -> None:
+    """A `GraphError` where the operator is not defined on all of [l, u]."""
     domain = getattr(rule, "domain", None)
     if domain is None:
         return

@@ -5,7 +5,7 @@ Also the evaluation that needs no torch: loaders compare it with onnxruntime, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, sqrt
 from typing import Any
 
@@ -78,6 +78,13 @@ def _per_channel(bias: Array | int, axes: int) -> Array | int:
     return np.reshape(bias, (-1, *(1,) * axes)) if np.ndim(bias) else bias
 
 
+def _surrounded(x: Array, margins: Sequence[tuple[int, int]], value: Any) -> Array:
+    """x with margins of one value; numpy's own `pad` would put numbers of its own types among Python's integers."""
+    wide = np.full([before + n + after for n, (before, after) in zip(x.shape, margins, strict=True)], value, x.dtype)
+    wide[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, margins, strict=True))] = x
+    return wide
+
+
 def _windows(x: Array, kernel: Shape, stride: Shape, dilation: Shape) -> Array:
     """All windows of the trailing axes of x: (n, c, *positions, *kernel), a view."""
     axes = tuple(range(2, x.ndim))
@@ -89,7 +96,7 @@ def _windows(x: Array, kernel: Shape, stride: Shape, dilation: Shape) -> Array:
 
 def _conv(x: Array, params: Params, attrs: Mapping[str, Any]) -> Array:
     weight, groups, axes = params["weight"], attrs["groups"], x.ndim - 2
-    x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in attrs["padding"])])
+    x = _surrounded(x, [(0, 0), (0, 0), *((p, p) for p in attrs["padding"])], 0)
     out = []
     for part, filters in zip(np.split(x, groups, 1), np.split(weight, groups, 0), strict=True):
         windows = _windows(part, weight.shape[2:], attrs["stride"], attrs["dilation"])
@@ -108,7 +115,7 @@ def _conv_transpose(x: Array, params: Params, attrs: Mapping[str, Any]) -> Array
         (d * (k - 1) - p, d * (k - 1) - p + extra)
         for d, k, p, extra in zip(dilation, kernel, attrs["padding"], attrs["output_padding"], strict=True)
     ]
-    spaced = np.pad(spaced, [(0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in margins)])
+    spaced = _surrounded(spaced, [(0, 0), (0, 0), *((max(b, 0), max(a, 0)) for b, a in margins)], 0)
     crop = (slice(max(-b, 0), spaced.shape[i + 2] - max(-a, 0)) for i, (b, a) in enumerate(margins))
     spaced = spaced[(slice(None), slice(None), *crop)]
     flipped = np.flip(weight, tuple(range(2, weight.ndim)))
@@ -119,7 +126,7 @@ def _conv_transpose(x: Array, params: Params, attrs: Mapping[str, Any]) -> Array
 
 
 def _pad(x: Array, params: Params, attrs: Mapping[str, Any]) -> Array:
-    return np.pad(x, list(zip(attrs["before"], attrs["after"], strict=True)), constant_values=attrs["value"])
+    return _surrounded(x, list(zip(attrs["before"], attrs["after"], strict=True)), attrs["value"])
 
 
 AFFINE: Mapping[str, Callable[..., Array]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 from typing import Protocol
 
@@ -35,11 +36,33 @@ class Question(Protocol):
 class Witness:
     """An input and the output that the original model gave for it: arrays of the model's shapes.
 
-    `x` is float64 where its set holds no float32 point: the point is what its shortest decimals say, and the model ran next to it.
+    Where the input set holds no float32 point, the point is `exact`, one number an input; `x` is then the nearest float64, and the model
+    ran at the nearest float32.
     """
 
     x: NDArray[np.floating]
     y: NDArray[np.floating]
+    exact: tuple[Fraction, ...] | None = None
+
+    @property
+    def written(self) -> list[str]:
+        """The input as text, flat: each number in as few digits as say what it is, without an exponent."""
+        return [_decimal(value) for value in self.x.ravel()] if self.exact is None else [exact_decimal(v) for v in self.exact]
+
+
+def exact_decimal(number: Fraction) -> str:
+    """All digits of a number, without an exponent; numerator/denominator where they do not end."""
+    rest, twos, fives = number.denominator, 0, 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    if rest != 1:
+        return f"{number.numerator}/{number.denominator}"
+    places = max(twos, fives)
+    digits = str(abs(number.numerator) * 10**places // number.denominator).rjust(places + 1, "0")
+    whole, part = (digits[:-places], digits[-places:]) if places else (digits, "0")
+    return f"{'-' if number < 0 else ''}{whole}.{part}"
 
 
 @dataclass(frozen=True)
@@ -126,10 +149,18 @@ def _decimal(value: np.floating) -> str:
     return np.format_float_positional(value, unique=True, trim="0")
 
 
+def _decimals(values: NDArray[np.floating]) -> list[str]:
+    return [_decimal(value) for value in values.ravel()]
+
+
 def _write_flat(declaration: Declaration, witness: Witness) -> str:
     """((X_0 0.1) (X_1 0.2) (Y_0 0.3))"""
-    pairs = [(f"{name}_{i}", v) for name, values in (("X", witness.x), ("Y", witness.y)) for i, v in enumerate(values.ravel())]
-    return "(" + "\n ".join(f"({name} {_decimal(value)})" for name, value in pairs) + ")"
+    pairs = [
+        (f"{name}_{i}", text)
+        for name, texts in (("X", witness.written), ("Y", _decimals(witness.y)))
+        for i, text in enumerate(texts)
+    ]
+    return "(" + "\n ".join(f"({name} {text})" for name, text in pairs) + ")"
 
 
 def _parse_flat(declaration: Declaration, text: str) -> Written:
@@ -142,8 +173,8 @@ def _parse_flat(declaration: Declaration, text: str) -> Written:
 def _write_tensors(declaration: Declaration, witness: Witness) -> str:
     """X float32 [1,2], then one value a line; then the output likewise."""
     lines = []
-    for tensor, values in ((declaration.input, witness.x), (declaration.output, witness.y)):
-        lines += [f"{tensor.name} {tensor.dtype} {_shape(tensor)}", *(_decimal(value) for value in values.ravel())]
+    for tensor, texts in ((declaration.input, witness.written), (declaration.output, _decimals(witness.y))):
+        lines += [f"{tensor.name} {tensor.dtype} {_shape(tensor)}", *texts]
     return "\n".join(lines)
 
 

@@ -114,4 +114,9 @@ class Affine:
     largest: Callable[..., Tensor] | None = None
     separable: bool = False
     """Each output depends on one input at most and each input feeds one output: independent inputs stay independent."""
+    moves: bool = False
+    """The map only copies elements to other places: nothing is computed, so that nothing is rounded."""
+    entries: tuple[str, Callable[[Tensor], Tensor]] | None = None
+    """Where `magnitude` is needed: the role of the parameter that holds the entries of L, and `bool mask over it -> mask that broadcasts to
+    node.shape`: whether all entries behind an element of y are in the mask."""
     affine: ClassVar[bool] = True

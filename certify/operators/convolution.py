@@ -147,6 +147,7 @@ CONVOLUTIONS = {
         unit_rows=_conv_unit_rows,
         windows=_conv_windows,
         largest=_conv_largest,
+        entries=("weight", lambda mask: mask.flatten(1).all(dim=1).reshape(-1, *(1,) * (mask.ndim - 2))),
     ),
     "conv_transpose": Affine(
         value=lambda x, node, params: _conv_transpose(x, node, params["weight"], params.get("bias")),
@@ -154,5 +155,6 @@ CONVOLUTIONS = {
         magnitude=lambda x, node, params: _conv_transpose(x, node, params["weight"].abs()),
         transpose=_conv_transpose_back,
         constant=lambda node, params: _channels(params.get("bias"), len(node.shape) - 2),
+        entries=("weight", lambda mask: mask.all()),
     ),
 }

@@ -37,6 +37,7 @@ LINEAR = Affine(
     constant=lambda node, params: params.get("bias"),
     unit_rows=_linear_unit_rows,
     largest=lambda x, node, params: (x[..., None, :] * params["weight"].abs()).amax(dim=-1),
+    entries=("weight", lambda mask: mask.all(dim=1)),
 )
 
 
@@ -54,6 +55,7 @@ MATMUL = Affine(
     magnitude=lambda x, node, params: x @ params["weight"].abs(),
     transpose=lambda rows, node, params, shapes: (_sum_to(rows @ params["weight"].transpose(-1, -2), shapes[0]),),
     largest=lambda x, node, params: (x[..., None] * params["weight"].abs()[..., None, :, :]).amax(dim=-2),
+    entries=("weight", lambda mask: mask.all(dim=-2, keepdim=True)),
 )
 
 SCALE = Affine(
@@ -63,6 +65,7 @@ SCALE = Affine(
     transpose=lambda rows, node, params, shapes: (rows * params["factor"],),
     largest=lambda x, node, params: x * params["factor"].abs(),
     separable=True,
+    entries=("factor", lambda mask: mask),
 )
 
 SHIFT = Affine(

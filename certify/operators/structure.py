@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,9 @@ from certify.operators.rows import PickedRows, Rows, UnitRows
 def _zero_one(
     linear: Callable[..., Tensor],
     transpose: Callable[[Tensor, Node, Params, Shapes], tuple[Tensor, ...]],
-    largest: Callable[..., Tensor] | None = None,
+    **rest: Any,
 ) -> Affine:
-    return Affine(value=linear, linear=linear, transpose=transpose, largest=largest)
+    return Affine(value=linear, linear=linear, transpose=transpose, **rest)
 
 
 def _reshape(x: Tensor, node: Node, params: Params) -> Tensor:
@@ -111,10 +112,13 @@ STRUCTURE = {
         picked=lambda rows, node, params, shapes: (PickedRows(rows.values, rows.index, shapes[0]),),
         largest=_reshape,
         separable=True,
+        moves=True,
     ),
-    "transpose": Affine(value=_permute, linear=_permute, transpose=_permute_back, largest=_permute, separable=True),
-    "take": Affine(value=_take, linear=_take, transpose=_take_back, unit_rows=_take_units, picked=_take_picked, largest=_take),
-    "concat": _zero_one(_concat, _concat_back),
+    "transpose": Affine(value=_permute, linear=_permute, transpose=_permute_back, largest=_permute, separable=True, moves=True),
+    "take": Affine(
+        value=_take, linear=_take, transpose=_take_back, unit_rows=_take_units, picked=_take_picked, largest=_take, moves=True
+    ),
+    "concat": _zero_one(_concat, _concat_back, moves=True),
     "reduce_sum": _zero_one(_sum, _sum_back, largest=_sum_largest),
     "pad": Affine(value=_pad, linear=_pad_zero, transpose=_pad_back, constant=_pad_constant, largest=_pad_zero, separable=True),
 }

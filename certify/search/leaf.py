@@ -89,6 +89,6 @@ def cut_intervals(root: Relaxed, domains: Sequence[Domain]) -> dict[str, Interva
     for number, domain in enumerate(domains):
         for name, index, point, sign in domain.splits:
             ends, cut = (lower, max) if sign > 0 else (upper, min)
-            end = ends[name][number].view(-1)
-            end[index] = cut(float(end[index]), point)
+            end, place = ends[name][number], np.unravel_index(index, ends[name].shape[1:])
+            end[place] = cut(float(end[place]), point)
     return {name: (lower[name], upper[name]) for name in names}

@@ -257,5 +257,5 @@ def _values(program: Program, neurons: Sequence[Neuron], z: Array) -> Array:
         index = [neurons[i].index for i in own]
         full = torch.zeros(1, *node.shape, dtype=torch.float64, device=program.device)
         full.view(-1)[index] = torch.from_numpy(z[own]).to(full)
-        result[own] = OPS[node.op].value(full, node=node, params=program.params(node)).view(-1)[index].cpu().numpy()
+        result[own] = OPS[node.op].value(full, node=node, params=program.params(node)).flatten()[index].cpu().numpy()
     return result

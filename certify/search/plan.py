@@ -46,6 +46,8 @@ def _stage(name: str, home: str, within: float = 1.0, when: Callable[[Problem], 
     return Stage(name, run)
 
 
+# Where bounds meet a condition exactly, no rounding outward can exclude it.
+_EXACT = _stage("exact intervals", "exact_intervals:decide_exactly", share=0.1)
 _QUICK = _stage("attack", "attack:attack", steps=20, restarts=4, share=0.1, most=256)
 _THOROUGH = _stage("attack", "attack:attack", steps=100, restarts=16, share=0.1)
 # Where nearly all is flat, as behind dead ReLUs, true gradients lead nowhere.
@@ -69,7 +71,7 @@ _CHAIN, _BOXES, _NEURONS, _PROGRAMS = (
     ("neuron splitting", "neuron_split:split_neurons"),
     ("splitting by linear programs", "lp_split:split_by_lp"),
 )
-_CHEAP = (_QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _LEAKING, _DECIMALS)
+_CHEAP = (_EXACT, _QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _LEAKING, _DECIMALS)
 _FIRM = (*_CHEAP, _BOUNDS["alpha-crown"], _LONG)
 
 
@@ -99,12 +101,12 @@ ROUTES: Sequence[Route] = (
     Route(
         "a chain of affine and ReLU layers with very few inputs",
         _is_small_chain,
-        (_DECIMALS, _stage(*_CHAIN), _QUICK, _stage(*_PROGRAMS, when=_is_small)),
+        (_EXACT, _DECIMALS, _stage(*_CHAIN), _QUICK, _stage(*_PROGRAMS, when=_is_small)),
     ),
     Route(
         "a chain of affine and ReLU layers with few inputs",
         _is_chain,
-        (_DECIMALS, _stage(*_CHAIN, within=0.5), *_FIRM, _stage(*_NEURONS)),
+        (_EXACT, _DECIMALS, _stage(*_CHAIN, within=0.5), *_FIRM, _stage(*_NEURONS)),
     ),
     Route(
         "few inputs that vary",
@@ -121,7 +123,7 @@ ROUTES: Sequence[Route] = (
 )
 """What `auto` does: the first route that applies."""
 
-METHODS: Mapping[str, Sequence[Stage]] = {method: (_QUICK, stage, _THOROUGH) for method, stage in _BOUNDS.items()}
+METHODS: Mapping[str, Sequence[Stage]] = {method: (_EXACT, _QUICK, stage, _THOROUGH) for method, stage in _BOUNDS.items()}
 """What the other methods do: bounds of one kind between two attacks, and no search."""
 
 

@@ -9,16 +9,21 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from certify.environment import proving
+from certify.graph import Graph
 from certify.graph.formats import FORMATS
-from certify.io.witness import Question
+from certify.io.witness import Question, replay
+from certify.search.chain import is_chain
 from certify.search.comparison import compare_on_sets
 from certify.search.evidence import Discard, Evidence
+from certify.search.exact_point import any_point, witness_at
 from certify.search.plan import choose
 from certify.search.problem import tabulate
 from certify.search.result import Result, Verdict
 from certify.search.stage import Problem, Progress, Stage, count
+from certify.specification import simplify
 
 if TYPE_CHECKING:
     import torch
@@ -58,20 +63,35 @@ def _verify(
     evidence: Evidence,
 ) -> Result:
     started = time.monotonic()
+    _refuse_unsupported(model.graph)
     bound = spec.bind(model.graph.input_shape, model.graph.output_shape)
-    bound = replace(bound, inputs=bound.inputs.on_grid(FORMATS[model.precision].grid))
+    simple = simplify(replace(bound, inputs=bound.inputs.on_grid(FORMATS[model.precision].grid)))
     deadline = inf if timeout is None else started + timeout
-    problem = Problem(model, bound, tabulate(bound), deadline, device, seed, evidence)
+    problem = Problem(model, simple.spec, tabulate(simple.spec), deadline, device, seed, evidence)
     why, stages = choose(problem, method)
-    progress, notes = _start(problem)
-    progress, finished = _run(problem, progress.noted(why), stages)
+    progress, notes = _start(problem, simple.possible)
+    progress = progress.noted(why)
+    certain = progress.open & np.array([not clause.atoms for clause in simple.spec.clauses], dtype=bool)
+    if certain.any():
+        progress = _satisfied(problem, progress, np.flatnonzero(certain))
+    # No stage sees a clause without conditions: there is nothing to bound, and nothing to be excluded by.
+    progress, finished = _run(problem, replace(progress, open=progress.open & ~certain), stages)
+    progress = replace(progress, open=progress.open | certain)
     if progress.witness is None and not progress.open.any():
         progress = progress.noted(compare_on_sets(problem))
     return _conclude(problem, progress, finished, notes, time.monotonic() - started)
 
 
-def _start(problem: Problem) -> tuple[Progress, tuple[str, ...]]:
-    """All clauses open, but those whose input set is empty."""
+def _refuse_unsupported(graph: Graph) -> None:
+    """A `GraphError` that names an operator without a rule, whatever the plan. The table of rules is torch's: chains are fine without."""
+    if not is_chain(graph):
+        from certify.operators.program import refuse_unsupported
+
+        refuse_unsupported(graph)
+
+
+def _start(problem: Problem, possible: NDArray[np.bool_]) -> tuple[Progress, tuple[str, ...]]:
+    """All clauses open, but those whose input set is empty or whose conditions contradict each other."""
     spec = problem.spec
     nonempty = spec.nonempty()
     notes, empty = spec.notes, int((~nonempty).sum())
@@ -83,7 +103,25 @@ def _start(problem: Problem) -> tuple[Progress, tuple[str, ...]]:
         consequence = "a witness there is a decimal point" if problem.model.takes_decimals else "no witness can be run there"
         grid = np.dtype(spec.inputs.grid).name
         notes = (*notes, f"{barren} of {len(regions)} input sets hold no {grid} point: {consequence}")
-    return Progress(nonempty, np.where(nonempty, -inf, inf), log=notes), notes
+    contradictory = int((nonempty & ~possible).sum())
+    log = (
+        *notes,
+        *([f"exact arithmetic: the conditions of {count(contradictory)} contradict each other"] if contradictory else []),
+    )
+    return Progress(possible, np.where(possible, -inf, inf), log=log), notes
+
+
+def _satisfied(problem: Problem, progress: Progress, clauses: NDArray[np.intp]) -> Progress:
+    """With a witness of a clause without conditions, if one can be run: any point of its input set will do."""
+    for k in clauses.tolist():
+        point = any_point(problem.spec, k)
+        tried = replay(problem.model, problem.spec, np.array([float(v) for v in point]), np.array([k], dtype=np.intp))
+        witness = tried.witness if tried.ok else witness_at(problem.model, problem.spec, k, point)
+        if witness is not None:
+            return replace(progress, witness=witness).noted(f"clause {k} has no conditions: a point of its input set satisfies it")
+    return progress.noted(
+        f"{count(len(clauses))} without conditions: every point of the input set is unsafe, none that can be run was found"
+    )
 
 
 def _run(problem: Problem, progress: Progress, plan: Sequence[Stage]) -> tuple[Progress, bool]:

@@ -9,6 +9,7 @@ from certify.specification.atoms import Atom, Rows, atom, rows
 from certify.specification.exact import Rationals
 from certify.specification.inputs import Ball, Boxes
 from certify.specification.robustness import Robustness, rational, robust
+from certify.specification.simplify import Simplified, simplify
 from certify.specification.specification import Clause, Declaration, Specification, Tensor, flat_declaration
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Rationals",
     "Robustness",
     "Rows",
+    "Simplified",
     "Specification",
     "Tensor",
     "atom",
@@ -27,4 +29,5 @@ __all__ = [
     "rational",
     "robust",
     "rows",
+    "simplify",
 ]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import gcd, isfinite, lcm
 from typing import Any
 
@@ -20,12 +21,27 @@ Terms = tuple[tuple[int, Fraction], ...]
 
 @dataclass(frozen=True)
 class Atom:
-    """sum outputs[i] * y_i + sum inputs[i] * x_i <= rhs, or < rhs where `strict`. Made by `atom`, which scales it."""
+    """sum outputs[i] * y_i + sum inputs[i] * x_i <= rhs, or < rhs where `strict`.
+
+    Terms may be given in any order and more than once: coefficients of one variable are added up, exactly, and those that vanish go.
+    `atom` scales it as well.
+    """
 
     outputs: Terms
     inputs: Terms
     rhs: Fraction
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("outputs", "inputs"):
+            object.__setattr__(self, name, _collected(getattr(self, name)))
+
+    @property
+    def constant(self) -> bool | None:
+        """Whether 0 <= rhs (or 0 < rhs) where the atom speaks of nothing else; None where it has terms."""
+        if self.outputs or self.inputs:
+            return None
+        return self.rhs > 0 if self.strict else self.rhs >= 0
 
     def holds(self, x: NDArray[Any], y: NDArray[Any]) -> bool:
         """Whether the float points x and y, both flat, satisfy the atom: exact rational arithmetic. Infinite values satisfy none."""
@@ -39,6 +55,17 @@ class Atom:
         terms = [(c, f"Y_{i}") for i, c in self.outputs] + [(c, f"X_{i}") for i, c in self.inputs]
         left = " + ".join(name if c == 1 else f"{_text(c)} {name}" for c, name in terms) or "0"
         return f"{left.replace('+ -', '- ')} {'<' if self.strict else '<='} {_text(self.rhs)}"
+
+
+def _collected(terms: Terms) -> Terms:
+    """The terms in the order of `Terms`."""
+    ascending = all(a[0] < b[0] for a, b in pairwise(terms))
+    if ascending and all(coefficient for _, coefficient in terms):
+        return terms
+    total: dict[int, Fraction] = {}
+    for index, coefficient in terms:
+        total[index] = total.get(index, Fraction(0)) + coefficient
+    return tuple(sorted((index, coefficient) for index, coefficient in total.items() if coefficient))
 
 
 def atom(outputs: Mapping[int, Fraction], inputs: Mapping[int, Fraction], rhs: Fraction, strict: bool = False) -> Atom:
@@ -87,6 +114,8 @@ def _matrix(terms: Sequence[Terms], columns: int) -> tuple[NDArray[np.float64], 
     matrix, slack = np.zeros((len(terms), columns)), np.zeros((len(terms), columns))
     for k, row in enumerate(terms):
         for i, coefficient in row:
+            if not 0 <= i < columns:
+                raise ValueError(f"a condition speaks of variable {i}, and there are {columns}, counted from 0")
             if abs(coefficient) > sys.float_info.max:
                 raise ValueError("the coefficients of a condition differ by more than float64 can say; leave out the smallest")
             matrix[k, i] = float(coefficient)

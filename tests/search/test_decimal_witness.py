@@ -49,10 +49,23 @@ def test_what_the_exact_point_does_not_do_is_not_claimed(assertion: str) -> None
     assert verify(doubled(), fixed(assertion)).verdict == "unsat"
 
 
-def test_a_condition_within_rounding_of_the_exact_value_is_left_open() -> None:
-    """2 x 0.1 = 0.2 holds exactly; interval arithmetic in float64 cannot tell, and the float32 neighbour is above."""
-    spec = fixed("(assert (<= Y_0 0.2))")
-    assert confirm(doubled(), spec, 0, np.array([0.1, 0.5], dtype=np.float32)) is None
+@pytest.mark.parametrize(("assertion", "verdict"), [("(<= Y_0 0.2)", "sat"), ("(< Y_0 0.2)", "unsat"), ("(> Y_0 0.2)", "unsat")])
+def test_equality_is_decided_exactly(assertion: str, verdict: str) -> None:
+    """2 x 0.1 = 0.2: no float64 can tell, and the float32 neighbour is above."""
+    result = verify(doubled(), fixed(f"(assert {assertion})"))
+    assert result.verdict == verdict
+    if verdict == "sat":
+        assert result.witness is not None
+        assert Fraction(float(result.witness.y[0, 0])) > Fraction("0.2")
+
+
+def test_a_witness_has_all_the_digits_of_the_set() -> None:
+    long = "0.12345678901234567890123456789"
+    spec = fixed("(assert (>= Y_0 0.24))", long)
+    result = verify(doubled(), spec)
+    assert result.verdict == "sat"
+    assert result.witness is not None
+    assert f"(X_0 {long})" in format_witness(spec, result.witness)
 
 
 def test_the_float32_neighbour_must_agree() -> None:
