@@ -101,7 +101,15 @@ def _affine(node: Node, params: Params, inputs: Sequence[Noisy], precision: Form
     unit = np.square(UNITS * precision.epsilon) * (1 + terms / LANES)
     squared = {role: _SQUARES.get(role, _as_it_is)(array, unit) for role, array in params.items()}
     moved = _apply(replace(node, op="add") if node.op == "sub" else node, [_square(x, unit) for x in inputs], squared)
-    return Noisy(value, np.sqrt(moved + unit * _finite_square(value)) + terms * precision.least)
+    noise = _rounded(value, moved, unit, terms * precision.least)
+    noise[_sums_exactly(params, inputs, terms, precision)] = 0.0
+    return Noisy(value, noise)
+
+
+def _rounded(value: Array, moved: Array, unit: float, least: float) -> Array:
+    """The noise of sums of which the squares of noise and rounded terms are known; of zeros alone there is none."""
+    noise = np.sqrt(moved + unit * _finite_square(value))
+    return noise + least * ((noise > 0) | (value != 0))
 
 
 _SQUARES: Mapping[str, Callable[[Array, float], Array]] = {
@@ -145,7 +153,47 @@ def _sum(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format)
     terms = x.value.size // max(value.size, 1)
     unit = np.square(UNITS * precision.epsilon) * (1 + terms / LANES)
     moved = _apply(node, [_square(x, unit)], params)
-    return Noisy(value, np.sqrt(moved + unit * _finite_square(value)) + terms * precision.least)
+    noise = _rounded(value, moved, unit, terms * precision.least)
+    noise[_sums_exactly(params, inputs, terms, precision)] = 0.0
+    return Noisy(value, noise)
+
+
+def _sums_exactly(params: Params, inputs: Sequence[Noisy], terms: int, precision: Format) -> Array:
+    """At which points, (points,), no runtime can round: all terms are multiples of a number q, and their sum is below 2 q / epsilon.
+
+    Then every partial sum, in whatever order, is a multiple of q that the format holds. So whole numbers reach jumps unrounded.
+    """
+    weights = [array for role, array in params.items() if role in _WEIGHTS]
+    shifts = [array for role, array in params.items() if role in _SHIFTS]
+    if not all(_coarse(array.ravel()[:_GLANCE]) for array in (*weights, *shifts)):
+        return np.zeros(len(inputs[0].value), dtype=bool)
+    steps, size = np.full(len(inputs[0].value), inf), np.zeros(len(inputs[0].value))
+    for x in inputs:
+        flat = x.value.reshape(len(x.value), -1)
+        steps = np.where(x.noise.reshape(len(flat), -1).any(axis=1), 0.0, np.minimum(steps, _step(flat)))
+        size += terms * np.abs(flat).max(axis=1, initial=0.0)
+    for array in weights:
+        steps, size = steps * _step(array.reshape(1, -1)), size * np.abs(array).max(initial=0.0)
+    for array in shifts:
+        steps, size = np.minimum(steps, _step(array.reshape(1, -1))), size + np.abs(array).max(initial=0.0)
+    return np.asarray(size < 2 * steps / precision.epsilon)
+
+
+_GLANCE = 16
+
+
+def _coarse(array: Array) -> bool:
+    """Whether all are multiples of 2^-12, as trained weights are not."""
+    return bool((np.round(array * 4096) == array * 4096).all())
+
+
+def _step(rows: Array) -> Array:
+    """The largest power of two that all numbers of a row are multiples of: (rows,); infinite of zeros, zero where one is not finite."""
+    finite = np.isfinite(rows)
+    mantissa, exponent = np.frexp(np.where(finite, rows, 1.0))
+    whole = np.abs(mantissa * 2.0**53).astype(np.int64)
+    lowest = np.ldexp((whole & -whole).astype(np.float64), exponent - 53)
+    return np.where(finite, np.where(rows == 0, inf, lowest), 0.0).min(axis=1, initial=inf)
 
 
 def _move(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
@@ -181,7 +229,7 @@ def _power(x: Array, y: Array) -> Array | float:
 
 
 _ROUNDS: Mapping[str, Callable[[Array, Array], Array | float]] = {
-    **dict.fromkeys(_JUMPS, _exact),
+    **dict.fromkeys((*_JUMPS, "relu", "abs"), _exact),
     **dict.fromkeys(("sigmoid", "erf", "softplus", "log_sigmoid", "elu", "selu", "celu", "hard_sigmoid", "sin", "cos"), _absolute),
     **dict.fromkeys(("gelu", "gelu_tanh", "silu", "mish", "hard_swish"), _gate),
     **dict.fromkeys(("exp", "pow"), _power),
@@ -224,8 +272,8 @@ def _elementwise(node: Node, params: Params, inputs: Sequence[Noisy], precision:
     unknown = np.isinf(x.noise)
     if node.op in _BREAKS:
         unknown |= (x.noise > 0) & _BREAKS[node.op](low, high, moved)
-    rounded = UNITS * precision.epsilon * _ROUNDS.get(node.op, _relative)(x.value, value)
-    return Noisy(value, np.where(unknown, inf, moved + np.nan_to_num(rounded) + precision.least))
+    rounded = np.nan_to_num(UNITS * precision.epsilon * _ROUNDS.get(node.op, _relative)(x.value, value))
+    return Noisy(value, np.where(unknown, inf, moved + rounded + precision.least * (rounded > 0)))
 
 
 def _largest(samples: Iterable[Array], value: Array) -> Array:

@@ -70,7 +70,7 @@ def _differences(expected: Array, found: Noisy) -> tuple[NDArray[np.bool_], NDAr
 
 
 def _message(x: Array, expected: Array, found: Noisy, wrong: NDArray[np.bool_], judge: str) -> str:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         excess = np.where(wrong, np.nan_to_num(np.abs(expected - found.value), nan=np.inf) / (found.noise + 1e-300), -1.0)
     worst = np.unravel_index(int(np.argmax(excess)), wrong.shape)
     number = int(np.ravel_multi_index(worst, wrong.shape))
