@@ -258,6 +258,56 @@ def test_classes_and_sizes_that_the_network_does_not_have_are_refused() -> None:
         robust(np.zeros(2), 0, eps=1).bind((1, 4), (3,))
 
 
+def test_a_threshold_makes_the_tie_unsafe_on_both_sides() -> None:
+    x, t = np.zeros(1), "0.1"
+    above, below = (robust(x, label, eps=1, threshold=t).bind((1,), (1,)) for label in (1, 0))
+    scores = [0.05, np.nextafter(0.1, 0), 0.1, 0.15]  # the float 0.1 is above one tenth
+    assert [above.holds(above.clauses[0], x, np.array([s])) for s in scores] == [True, True, False, False]
+    assert [below.holds(below.clauses[0], x, np.array([s])) for s in scores] == [False, False, True, True]
+    tie = robust(x, 1, eps=1, threshold=0).bind((1,), (1,))
+    assert tie.holds(tie.clauses[0], x, np.zeros(1))
+
+
+def test_numbers_have_to_stay_in_their_interval_ends_included() -> None:
+    x, spec = np.zeros(1), robust(np.zeros(1), None, eps=1, within=(0, "1/2")).bind((1,), (2,))
+
+    def unsafe(*y: float) -> bool:
+        return any(spec.holds(clause, x, np.array(y)) for clause in spec.clauses)
+
+    assert not unsafe(0.0, 0.5)
+    assert unsafe(0.0, 0.5001)
+    assert unsafe(-1e-30, 0.25)
+    assert len(robust(x, None, eps=1, within=(None, 1)).bind((1,), (3,)).clauses) == 3
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "outputs", "message"),
+    [
+        (0, {}, 1, "one output"),
+        (0, {"targets": [1, 1]}, 3, "twice"),
+        (0, {"targets": []}, 3, "none"),
+        (0, {"targets": [3]}, 3, "class 3 does not exist"),
+        (-1, {}, 3, "class -1 does not exist"),
+        (1.5, {}, 3, "whole number"),
+        (None, {}, 3, "right answer"),
+        (2, {"threshold": 0}, 1, "label is 1"),
+        (1, {"threshold": 0}, 2, "2 outputs"),
+        (1, {"threshold": 0, "targets": [0]}, 1, "no other targets"),
+        (1, {"within": (0, 1)}, 1, "give no label"),
+        (None, {"within": (1, 0)}, 1, "above"),
+        (None, {"within": (None, None)}, 1, "at least one end"),
+    ],
+)
+def test_questions_without_a_meaning_are_refused(label: object, options: dict, outputs: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        robust(np.zeros(2), label, eps=1, **options).bind((2,), (outputs,))
+
+
+def test_a_ball_of_no_radius_is_a_point() -> None:
+    x = np.array([0.1, 0.3])
+    assert robust(x, 0, eps=0, p=2).inputs.lower.exact((0, 1)) == Fraction(0.3)
+
+
 def test_a_property_of_other_sizes_than_the_network_is_refused() -> None:
     spec = Specification(boxes([("0", "1")]), (Clause(0, ()),), 2, flat_declaration(1, 2))
     assert spec.bind((1, 1), (1, 2)) is spec

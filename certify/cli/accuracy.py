@@ -5,9 +5,20 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from certify.cli.arguments import METHODS, add_device, add_model, add_norm_and_domain, command_parser, output_file, positive, radius
+from certify.cli.arguments import (
+    METHODS,
+    add_device,
+    add_model,
+    add_norm_and_domain,
+    add_threshold,
+    command_parser,
+    output_file,
+    positive,
+    radius,
+)
 
 if TYPE_CHECKING:
     from certify.io.datasets import Data
@@ -34,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     data = load_data(arguments.data, arguments.max)
     model = load_model(arguments, tuple(data.x.shape[1:]))
     domain = arguments.domain or data.domain
-    options = {name: getattr(arguments, name) for name in ("batch", "seed", "device")}
+    options = {name: getattr(arguments, name) for name in ("threshold", "batch", "seed", "device")}
     rows = [evaluate(model, data, Threat(eps, arguments.norm, domain), arguments.method, **options) for eps in arguments.eps]
     print(table(header(arguments.method), [cells(row) for row in rows]))
     if arguments.json:
@@ -43,7 +54,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def evaluate(
-    model: Model, data: Data, threat: Threat, methods: Sequence[str], *, batch: int = 64, seed: int = 0, device: str = "cpu"
+    model: Model,
+    data: Data,
+    threat: Threat,
+    methods: Sequence[str],
+    *,
+    threshold: Fraction | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """One row of the table, with a progress bar: masks over the inputs, and seconds by step."""
     import torch
@@ -55,7 +74,7 @@ def evaluate(
     labels = torch.as_tensor(data.y, device=device)
     parts = []
     with progress_bar(f"{model.name}, eps {threat.eps}", len(x)) as advance:
-        for outcome in accuracy.evaluate(model, x, labels, threat, methods, batch=batch, seed=seed):
+        for outcome in accuracy.evaluate(model, x, labels, threat, methods, threshold=threshold, batch=batch, seed=seed):
             parts.append(outcome)
             advance(len(outcome.clean))
     return {
@@ -89,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--eps", type=radius, nargs="+", required=True, metavar="E", help="radii, such as 2/255 or 0.1")
     parser.add_argument("--method", choices=METHODS, nargs="+", default=["crown"], help="how to certify (default: crown)")
     add_norm_and_domain(parser)
+    add_threshold(parser)
     parser.add_argument("--batch", type=positive, default=64, metavar="N", help="inputs at a time (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
     parser.add_argument("--json", type=output_file, metavar="FILE", help="also write a record, with what was found for every input")

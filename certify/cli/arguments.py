@@ -109,6 +109,16 @@ def add_norm_and_domain(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_threshold(group: argparse._ActionsContainer) -> None:
+    """`--threshold`."""
+    group.add_argument(
+        "--threshold",
+        type=number,
+        metavar="T",
+        help="of a network with one score: class 1 above it, class 0 below; 0 for a logit, 1/2 for a probability",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """`--device`."""
     parser.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")

@@ -10,10 +10,21 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certify.cli.arguments import METHODS, add_architecture, add_device, add_region, command_parser, output_file, seconds
+from certify.cli.arguments import (
+    METHODS,
+    add_architecture,
+    add_device,
+    add_region,
+    add_threshold,
+    command_parser,
+    number,
+    output_file,
+    seconds,
+)
 from certify.cli.watchdog import Watchdog, reserve
 
 if TYPE_CHECKING:
@@ -28,6 +39,8 @@ EXAMPLES = """\
   certify verify model.onnx property.vnnlib --timeout 60
   certify verify query.vnnlib --network f=model.onnx --timeout 60             the form of VNN-LIB 2.0
   certify verify model.pt2 --around x.npy --eps 2/255 --domain 0 1 --label 3  no property file needed
+  certify verify score.onnx --around x.npy --eps 0.1 --threshold 0            one score of two classes: which side of 0 it is on
+  certify verify model.onnx --around x.npy --eps 0.1 --within -1 1            a network that answers with numbers
   certify verify model.onnx property.vnnlib --expect unsat                    exit code 1 on any other verdict"""
 
 NOT_MET = 1
@@ -93,6 +106,8 @@ def _sort_files(arguments: argparse.Namespace) -> argparse.Namespace:
         raise ValueError(f"more than one model: {', '.join(models)}; a property file ends in .vnnlib or .vnnlib.gz")
     if len(properties) + (arguments.around is not None) != 1:
         raise ValueError("name exactly one property: a file ending in .vnnlib or .vnnlib.gz, or --around X.npy --eps E")
+    if arguments.around is None and any(value is not None for value in (arguments.label, arguments.threshold, arguments.within)):
+        raise ValueError("--label, --threshold and --within go with --around X.npy --eps E; a property file says by itself what is asked")
     named = {"model": next(iter(models), None), "property": next(iter(properties), None)}
     return argparse.Namespace(**{name: value for name, value in vars(arguments).items() if name != "files"} | named)
 
@@ -117,22 +132,33 @@ def _property(arguments: argparse.Namespace) -> Specification:
 
 
 def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Robustness:
-    """That the label is the model's answer in the whole ball around the point."""
+    """That the answer stays right in the whole ball around the point: the label, or numbers in their interval."""
     import certify
 
     if arguments.eps is None:
         raise ValueError("--around needs --eps, the radius, such as --eps 2/255")
-    label = _answer(model, point) if arguments.label is None else arguments.label
-    question = certify.robust(point, label, eps=arguments.eps, p=arguments.norm, domain=arguments.domain)
+    asked = {"eps": arguments.eps, "p": arguments.norm, "domain": arguments.domain, "threshold": arguments.threshold}
+    if arguments.within is not None:
+        return certify.robust(point, arguments.label, within=tuple(arguments.within), **asked)
+    label = _answer(model, point, arguments.threshold) if arguments.label is None else arguments.label
+    question = certify.robust(point, label, **asked)
     if arguments.label is None:
         print(f"label {label}: the model's own answer; --label sets another", file=sys.stderr)
     return question
 
 
-def _answer(model: Model, point: np.ndarray) -> int:
+def _answer(model: Model, point: np.ndarray, threshold: Fraction | None) -> int:
+    """The class that the model says; a ValueError where it has one output and no threshold."""
     import torch
 
-    return int(model(torch.as_tensor(point)[None]).argmax())
+    from certify.specification.robustness import ONE_OUTPUT
+
+    scores = model(torch.as_tensor(point)[None]).flatten()
+    if threshold is not None:
+        return int(Fraction(float(scores[0])) > threshold)
+    if len(scores) < 2:
+        raise ValueError(ONE_OUTPUT)
+    return int(scores.argmax())
 
 
 def _write(arguments: argparse.Namespace, started: float, specification: Question | None, result: Result) -> None:
@@ -179,6 +205,14 @@ def _parser() -> argparse.ArgumentParser:
     add_architecture(parser)
     group = add_region(parser)
     group.add_argument("--label", type=int, metavar="CLASS", help="the right answer (default: what the model says at X)")
+    add_threshold(group)
+    group.add_argument(
+        "--within",
+        type=number,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="of a network that answers with numbers: all outputs stay in [LOW, HIGH]",
+    )
     parser.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="seconds, loading included (default: 60)")
     parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="strongest bounds to try (default: auto)")
     parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")

@@ -22,8 +22,9 @@ from certify.environment import proving
 from certify.model import Model
 from certify.search.attack import pgd
 from certify.sets import LpBall
-from certify.specification import rational
+from certify.specification import Rationals, rational
 from certify.specification.exact import round_down, round_up
+from certify.specification.robustness import ONE_OUTPUT, Exact
 
 
 @dataclass(frozen=True)
@@ -55,54 +56,103 @@ class BatchOutcome:
     seconds: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What right answers are: rows @ outputs > limits, all rows of an input. (batch, specs, outputs) and (batch, specs)."""
+
+    rows: Tensor
+    limits: Tensor
+
+    def of(self, mask: Tensor) -> Wanted:
+        """Those of some inputs."""
+        return Wanted(self.rows[mask], self.limits[mask])
+
+    def met(self, outputs: Tensor) -> Tensor:
+        """Whether they are right, (batch,)."""
+        return (torch.einsum("brk,bk->br", self.rows, outputs) > self.limits).all(1)
+
+
+def wanted(labels: Tensor, outputs: int, threshold: Exact | None, dtype: torch.dtype) -> Wanted:
+    """The label's output exceeds all others; of one output, it is above the threshold for label 1 and below it for label 0.
+
+    The limits are rounded up, so that nothing is right that is not. A ValueError where that is no question for so many outputs.
+    """
+    if threshold is None:
+        if outputs < 2:
+            raise ValueError(ONE_OUTPUT)
+        rows = margin_rows(labels, outputs, dtype)
+        return Wanted(rows, rows.new_zeros(rows.shape[:2]))
+    if outputs != 1:
+        raise ValueError(f"a threshold tells two classes apart by one score; the network has {outputs} outputs")
+    exact = rational(threshold)
+    above, below = (Rationals.of([end]).up(str(dtype).removeprefix("torch.")).item() for end in (exact, -exact))
+    sign = 2 * labels.to(dtype) - 1
+    return Wanted(sign[:, None, None], torch.where(labels > 0, above, below).to(dtype)[:, None])
+
+
 def evaluate(
-    model: Model, x: Tensor, labels: Tensor, threat: Threat, methods: Sequence[str], *, batch: int = 64, seed: int = 0
+    model: Model,
+    x: Tensor,
+    labels: Tensor,
+    threat: Threat,
+    methods: Sequence[str],
+    *,
+    threshold: Exact | None = None,
+    batch: int = 64,
+    seed: int = 0,
 ) -> Iterator[BatchOutcome]:
     """Outcomes of consecutive batches of x, (n, *input), with labels (n,); computed in the dtype and on the device of x.
 
-    The attack runs on what is classified correctly, and each method on what the attack left standing.
+    The attack runs on what is classified correctly, and each method on what the attack left standing. A network with one output tells
+    two classes apart at `threshold`, which may be exact.
     """
     model = model.frozen()
     if not len(x):
         raise ValueError("there are no inputs to evaluate")
-    classes = model(x[:1]).shape[-1]
-    if classes < 2 or not bool(((labels >= 0) & (labels < classes)).all()):
-        raise ValueError(f"{model.name} has {classes} outputs, and the labels go from {int(labels.min())} to {int(labels.max())}")
+    with torch.no_grad():
+        outputs = model(x[:1]).shape[-1]
+    wanted(labels[:0], outputs, threshold, x.dtype)
+    classes = 2 if threshold is not None else outputs
+    if not bool(((labels >= 0) & (labels < classes)).all()):
+        raise ValueError(f"{model.name} knows {classes} classes, and the labels go from {int(labels.min())} to {int(labels.max())}")
     for start in range(0, len(x), batch):
         with proving(x.dtype, x.device):
-            outcome = _evaluate_batch(model, x[start : start + batch], labels[start : start + batch], threat, methods, seed + start)
+            part = slice(start, start + batch)
+            outcome = _evaluate_batch(model, x[part], labels[part], threat, methods, threshold, seed + start)
         yield outcome
 
 
-def _evaluate_batch(model: Model, x: Tensor, labels: Tensor, threat: Threat, methods: Sequence[str], seed: int) -> BatchOutcome:
+def _evaluate_batch(
+    model: Model, x: Tensor, labels: Tensor, threat: Threat, methods: Sequence[str], threshold: Exact | None, seed: int
+) -> BatchOutcome:
     with torch.no_grad():
         outputs = model(x)
-    rows = margin_rows(labels, outputs.shape[-1], x.dtype)
-    clean = (torch.einsum("brk,bk->br", rows, outputs) > 0).all(1)
+    right = wanted(labels, outputs.shape[-1], threshold, x.dtype)
+    clean = right.met(outputs)
     seconds: dict[str, float] = {}
 
-    def narrowed(step: str, mask: Tensor, test: Callable[[LpBall, Tensor], Tensor]) -> Tensor:
-        """`mask` where `test(region, rows)` also holds, timed."""
+    def narrowed(step: str, mask: Tensor, test: Callable[[LpBall, Wanted], Tensor]) -> Tensor:
+        """`mask` where `test(region, what is wanted)` also holds, timed."""
         started = time.perf_counter()
         result = mask.clone()
         if bool(mask.any()):
-            result[mask] = test(threat.region(x[mask]), rows[mask])
+            result[mask] = test(threat.region(x[mask]), right.of(mask))
         seconds[step] = time.perf_counter() - started
         return result
 
     attacked = narrowed("attack", clean, partial(_withstands, model, seed))
     certified = {method: narrowed(method, attacked, partial(_proved, model, method)) for method in methods}
-    return BatchOutcome(outputs.argmax(-1), clean, attacked, certified, seconds)
+    predicted = outputs.argmax(-1) if threshold is None else (outputs[:, 0] > float(rational(threshold))).long()
+    return BatchOutcome(predicted, clean, attacked, certified, seconds)
 
 
-def _withstands(model: Model, seed: int, region: LpBall, rows: Tensor) -> Tensor:
-    points = pgd(model, region, rows, seed=seed)
+def _withstands(model: Model, seed: int, region: LpBall, right: Wanted) -> Tensor:
+    points = pgd(model, region, right.rows, right.limits, seed=seed)
     with torch.no_grad():
-        margins = torch.einsum("brk,bk->br", rows, model(points))
-    return (margins > 0).all(1)
+        return right.met(model(points))
 
 
-def _proved(model: Model, method: str, region: LpBall, rows: Tensor) -> Tensor:
+def _proved(model: Model, method: str, region: LpBall, right: Wanted) -> Tensor:
     program = model.program(region.center.dtype, region.center.device)
-    lower, _ = compute_bounds(program, region, method, rows, rounding=OUTWARD)
-    return (lower > 0).all(1)
+    lower, _ = compute_bounds(program, region, method, right.rows, rounding=OUTWARD)
+    return (lower > right.limits).all(1)

@@ -23,16 +23,26 @@ from certify.specification import Specification
 
 
 def pgd(
-    model: Model, region: Box | LpBall, rows: Tensor, *, steps: int = 40, restarts: int = 4, seed: int = 0, deadline: float = inf
+    model: Model,
+    region: Box | LpBall,
+    rows: Tensor,
+    limits: Tensor | float = 0.0,
+    *,
+    steps: int = 40,
+    restarts: int = 4,
+    seed: int = 0,
+    deadline: float = inf,
 ) -> Tensor:
-    """Points of the set, one per batch element, that make the least of `rows @ y` as small as the search could: (batch, *input).
+    """Points of the set, one per batch element, that make the least of `rows @ y - limits` as small as the search could: (batch, *input).
 
-    rows is (batch, specs, outputs), such as the margins y_label - y_c: a negative value breaks one. Stops early when every batch
-    element is broken. Deterministic for a seed; `deadline` is a time.monotonic() value.
+    rows is (batch, specs, outputs), such as the margins y_label - y_c, limits (batch, specs): a negative value breaks one. Stops early
+    when every batch element is broken. Deterministic for a seed; `deadline` is a time.monotonic() value.
     """
 
+    shift = limits[:, None] if isinstance(limits, Tensor) else limits
+
     def least_margin(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        value = torch.einsum("bso,bro->brs", rows, y).amin(dim=2)
+        value = (torch.einsum("bso,bro->brs", rows, y) - shift).amin(dim=2)
         return value, value
 
     return descend(model, region, least_margin, Effort(steps, restarts), seed=seed, deadline=deadline)[0]

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from certify.cli.main import main
 
 
-def save_model(path: Path, *nodes: onnx.NodeProto, **constants: np.ndarray) -> str:
-    """A model of the nodes, from x [N, 2] to y [N, 2], in a file."""
-    declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in "xy"]
+def save_model(path: Path, *nodes: onnx.NodeProto, outputs: int = 2, **constants: np.ndarray) -> str:
+    """A model of the nodes, from x [N, 2] to y [N, outputs], in a file."""
+    sizes = {"x": 2, "y": outputs}
+    declared = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", size]) for name, size in sizes.items()]
     stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(list(nodes), "g", declared[:1], declared[1:], stored)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
@@ -26,6 +27,13 @@ def save_model(path: Path, *nodes: onnx.NodeProto, **constants: np.ndarray) -> s
 def model(tmp_path: Path) -> str:
     """relu(x): class 0 wins where x_0 > x_1 and x_0 > 0."""
     return save_model(tmp_path / "relu.onnx", helper.make_node("Relu", ["x"], ["y"], name="act"))
+
+
+@pytest.fixture
+def score(tmp_path: Path) -> str:
+    """x_0 + x_1 - 3/4: class 1 where that is above zero."""
+    weight, bias = np.ones((2, 1), np.float32), np.array([-0.75], np.float32)
+    return save_model(tmp_path / "score.onnx", helper.make_node("Gemm", ["x", "w", "b"], ["y"]), outputs=1, w=weight, b=bias)
 
 
 @pytest.fixture

@@ -76,3 +76,26 @@ def test_labels_that_the_model_does_not_have_are_refused(certify: Certify, model
     code, _, error = certify("accuracy", model, "--data", str(tmp_path / "bad.npz"), "--eps", "0.1")
     assert code == 2
     assert "labels" in error
+
+
+def test_one_score_tells_two_classes_apart_at_a_threshold(certify: Certify, score: str, tmp_path: Path) -> None:
+    """x_0 + x_1 - 3/4 is 1/4, -1/4, 0 (a tie) and 1/4 where the label is 0; it changes by 2 eps."""
+    x = np.array([[0.75, 0.25], [0.25, 0.25], [0.5, 0.25], [0.5, 0.5]], np.float32)
+    np.savez(tmp_path / "scores.npz", x=x, y=np.array([1, 0, 1, 0]))
+    target = tmp_path / "record.json"
+    options = ("--data", str(tmp_path / "scores.npz"), "--threshold", "0", "--method", "crown", "ibp", "--json", str(target))
+    code, _, _ = certify("accuracy", score, *options, "--eps", "1/8", "31/256", "33/256")
+    tie, inside, beyond = json.loads(target.read_text())["results"]
+    assert code == 0
+    assert tie["predicted"] == [1, 0, 0, 1]
+    assert tie["clean"] == [True, True, False, False]
+    assert tie["certified"]["crown"] == tie["certified"]["ibp"] == [False] * 4
+    assert beyond["attacked"] == [False] * 4
+    assert inside["attacked"] == inside["certified"]["crown"] == inside["certified"]["ibp"] == [True, True, False, False]
+
+
+def test_one_score_without_a_threshold_is_refused(certify: Certify, score: str, data: str) -> None:
+    code, out, error = certify("accuracy", score, "--data", data, "--eps", "0.1")
+    assert (code, out) == (2, "")
+    assert "one output" in error
+    assert "--threshold" in error

@@ -155,3 +155,60 @@ def test_an_unsupported_operator_is_named(certify: Certify, softmax: str, write_
     assert (code, out) == (2, "")
     assert "probs" in error
     assert "Softmax" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "eps", "verdict"),
+    [
+        (("--threshold", "0"), "31/256", "unsat"),  # the score is 1/4 at (3/4, 1/4), and falls by 2 eps
+        (("--threshold", "0"), "1/8", "sat"),  # a tie
+        (("--threshold", "1/2"), "31/256", "unsat"),
+        (("--threshold", "1/2"), "1/8", "sat"),
+        (("--threshold", "0", "--label", "0"), "0", "sat"),
+        (("--within", "0", "1/2"), "1/8", "unsat"),
+        (("--within", "0", "1/2"), "33/256", "sat"),
+        (("--within", "0.2500001", "1"), "0", "sat"),
+    ],
+)
+def test_one_score_is_asked_about_by_a_threshold_or_an_interval(
+    certify: Certify, score: str, point: str, options: tuple[str, ...], eps: str, verdict: str
+) -> None:
+    code, out, _ = certify("verify", score, "--around", point, "--eps", eps, *options)
+    assert (code, out.split("\n", 1)[0]) == (0, verdict)
+
+
+@pytest.mark.parametrize("options", [(), ("--label", "0"), ("--label", "1")])
+def test_one_score_has_no_other_class_that_could_win(certify: Certify, score: str, point: str, options: tuple[str, ...]) -> None:
+    code, out, error = certify("verify", score, "--around", point, "--eps", "10", *options)
+    assert (code, out) == (2, "")
+    assert "one output" in error
+    assert "--threshold" in error
+    assert "--within" in error
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--threshold", "0", "--within", "0", "1"), "give no label"),
+        (("--label", "1", "--within", "0", "1"), "give no label"),
+        (("--within", "1", "0"), "is above"),
+        (("--threshold", "0", "--label", "2"), "label is 1"),
+    ],
+)
+def test_questions_that_contradict_themselves_are_refused(
+    certify: Certify, score: str, point: str, options: tuple[str, ...], reason: str
+) -> None:
+    code, out, error = certify("verify", score, "--around", point, "--eps", "0.1", *options)
+    assert (code, out) == (2, "")
+    assert reason in error
+
+
+def test_a_threshold_is_not_for_networks_with_several_scores_nor_for_files(
+    certify: Certify, model: str, point: str, write_property: Write
+) -> None:
+    code, _, error = certify("verify", model, "--around", point, "--eps", "0.1", "--threshold", "0")
+    assert code == 2
+    assert "2 outputs" in error
+    code, _, error = certify("verify", model, write_property(UNREACHABLE), "--threshold", "0")
+    assert code == 2
+    assert "--around" in error
