@@ -107,7 +107,9 @@ def _sort_files(arguments: argparse.Namespace) -> argparse.Namespace:
     if len(properties) + (arguments.around is not None) != 1:
         raise ValueError("name exactly one property: a file ending in .vnnlib or .vnnlib.gz, or --around X.npy --eps E")
     if arguments.around is None and any(value is not None for value in (arguments.label, arguments.threshold, arguments.within)):
-        raise ValueError("--label, --threshold and --within go with --around X.npy --eps E; a property file says by itself what is asked")
+        raise ValueError(
+            "--label, --threshold and --within go with --around X.npy --eps E; a property file says by itself what is asked"
+        )
     named = {"model": next(iter(models), None), "property": next(iter(properties), None)}
     return argparse.Namespace(**{name: value for name, value in vars(arguments).items() if name != "files"} | named)
 
