@@ -1,9 +1,9 @@
 """Selections by a comparison, where(a > b, p, q), of which the result is a continuous function: relu, leaky relu, max, min, clip, abs.
 
 Rules (ours). Let d = a - b. Where p - q = k d for a constant k, element by element, the selection is q + k max(d, 0): where d > 0 that is
-p, elsewhere q; at d = 0 both sides are the same, so it makes no difference how ties are decided. Where q is some function f(a) and p
-the constant f(b), for a constant b, it is f(min(a, b)); likewise with the sides exchanged. All this is decided in rational arithmetic on
-the constants as they are stored; what cannot be proved is no such selection.
+p, elsewhere q; at d = 0 both sides are the same, so it makes no difference how ties are decided. Where p = f(a) and q = g(a), for a
+constant b with f(b) = g(b), it is f(max(a, b)) + g(min(a, b)) - g(b), of which two terms are the same whatever a is. All this is decided
+in rational arithmetic on the constants as they are stored; what cannot be proved is no such selection.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, Union
 
 import numpy as np
 
-from certify.graph import GraphBuilder, Shape
+from certify.graph import GraphBuilder, Node, Shape
 from certify.graph.double_double import DoubleDouble, exactly
 from certify.graph.shapes import broadcast as broadcast_shapes
 from certify.io import lowering
@@ -124,41 +124,56 @@ def _ratio(form: Form, unit: Form) -> Numbers | None:
     return _smallest(factor) if _equal(form, unit.times(factor)) else None
 
 
-# --- f(min(a, b)) ---------------------------------------------------------------------------------------------------------------
+# --- f(max(a, b)) + g(min(a, b)) - g(b) -----------------------------------------------------------------------------------------
 
 
 def _clamped(
     builder: GraphBuilder, difference: Form, chosen: tuple[Operand, Form], other: tuple[Operand, Form], shape: Shape, source: str
 ) -> str | None:
-    """f(min(z, c)) or f(max(z, c)) for a node z, a constant c and a function f that nodes compute of z alone."""
+    """The sum of both sides, each of a node z kept on its own side of a constant c, for functions that nodes compute of z alone."""
     if len(difference.terms) != 1:
         return None
     ((z, slope),) = difference.terms.items()
-    if slope.ndim or builder.shape(z) != shape or bool(chosen[1].terms) == bool(other[1].terms):
+    limit = np.asarray(-difference.offset / slope, dtype=object) if not slope.ndim else None
+    if limit is None or builder.shape(z) != shape or not np.all(_in_doubles(limit) == limit):
         return None
-    limit = np.asarray(-difference.offset / slope, dtype=object)
-    if not np.all(_in_doubles(limit) == limit):
+    sides = (chosen, other) if slope.item() > 0 else (other, chosen)
+    values = [_value(builder, str(x), z, limit) if form.terms else form.offset for x, form in sides]
+    if values[0] is None or values[1] is None or not np.all(values[0] == values[1]):
         return None
-    (function, _), (_, fixed) = (chosen, other) if chosen[1].terms else (other, chosen)
-    value = _value(builder, str(function), z, limit)
-    if value is None or not np.all(value == fixed.offset):
-        return None
-    function_above = (slope.item() > 0) == bool(chosen[1].terms)
-    clamp = lowering.at_least if function_above else lowering.at_most
-    clamped = clamp(builder, z, _in_doubles(limit).astype(np.float64), f"{source}.clamped")
-    return _rebuilt(builder, str(function), {z: clamped}, source)
+    c = _in_doubles(limit).astype(np.float64)
+    parts = []
+    for (x, form), clamp, side in zip(sides, (lowering.at_least, lowering.at_most), ("above", "below"), strict=True):
+        if form.terms:
+            parts.append(_rebuilt(builder, str(x), {z: clamp(builder, z, c, f"{source}.{side}")}, source))
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    both = lowering.combine(builder, "add", parts[0], parts[1], f"{source}.both")
+    return lowering.shift(builder, both, _constant(_smallest(-values[1])), source) if np.any(values[1] != 0) else both
 
 
 def _value(builder: GraphBuilder, name: str, z: str, at: Numbers) -> Numbers | None:
     """What a node is where z is a constant, None where it depends on others or is no rational function that is known here."""
-    if name == z:
-        return at
-    node = builder.node(name)
-    inputs = [_value(builder, entry, z, at) for entry in node.inputs]
-    params = {role: _fractions(builder.fixed(constant)) for role, constant in node.params.items()}
-    if node.op not in RATIONAL or not inputs or any(value is None for value in (*inputs, *params.values())):
-        return None
-    return np.asarray(RATIONAL[node.op](*inputs, **params, **node.attrs), dtype=object)
+    known: dict[str, Numbers | None] = {z: at}
+
+    def value(name: str) -> Numbers | None:
+        if name not in known:
+            known[name] = computed(builder.node(name))
+        return known[name]
+
+    def computed(node: Node) -> Numbers | None:
+        if node.op not in RATIONAL:
+            return None
+        params = {role: _fractions(builder.fixed(constant)) for role, constant in node.params.items()}
+        inputs = [value(entry) for entry in node.inputs]
+        if any(entry is None for entry in (*inputs, *params.values())):
+            return None
+        try:
+            return np.asarray(RATIONAL[node.op](*inputs, **params, **node.attrs), dtype=object)
+        except KeyError:  # the function is not known to be rational here
+            return None
+
+    return value(name)
 
 
 def _rebuilt(builder: GraphBuilder, name: str, renamed: dict[str, str], source: str) -> str:
@@ -183,6 +198,13 @@ def _clip(x: Numbers, min: float = -np.inf, max: float = np.inf) -> Numbers:
     return _smaller(_larger(x, min), max)
 
 
+def _at(**values: Mapping[int, Fraction]) -> dict[str, Callable[..., Any]]:
+    """Functions that are known to be rational at a few points, and raise KeyError at others."""
+    return {name: np.frompyfunc(lambda x, known=known: known[x], 1, 1) for name, known in values.items()}
+
+
+NOTHING = {0: Fraction(0)}
+
 # Functions of rational numbers that are rational, in rational arithmetic.
 RATIONAL: Mapping[str, Callable[..., Any]] = {
     "relu": _relu,
@@ -193,6 +215,10 @@ RATIONAL: Mapping[str, Callable[..., Any]] = {
     "shift": lambda x, offset: x + offset,
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
+    "mul": lambda x, y: x * y,
+    "square": lambda x: x * x,
+    **_at(tanh=NOTHING, sin=NOTHING, atan=NOTHING, erf=NOTHING, exp={0: Fraction(1)}, log={1: Fraction(0)}),
+    **_at(sigmoid={0: Fraction(1, 2)}, cos={0: Fraction(1)}, sqrt={0: Fraction(0), 1: Fraction(1)}),
 }
 
 

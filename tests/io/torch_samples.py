@@ -106,6 +106,11 @@ CASES = [
     *elementwise("maximum.default minimum.default max.other min.other", rand(2, 1)),
     *elementwise("maximum.default", rand(4, 1, 1)),
     *(Case(f"{name}.default", (2, 3), (rand(3), X)) for name in ("maximum", "minimum")),
+    *(
+        Case(f"{name}.{kind}", (2, 3), (X, 0.5 if kind == "Scalar" else rand(3)))
+        for name in ("gt", "ge", "lt", "le")
+        for kind in ("Scalar", "Tensor")
+    ),
     # rounding
     *elementwise("trunc.default fix.default frac.default"),
     *(
@@ -253,6 +258,12 @@ CASES = [
     Case("index_add.default", (2, 3), (rand(2, 2), 1, torch.tensor([1, 1, 0]), X), {"alpha": -0.5}),
     Case("scatter_add.default", (2, 3), (X, 1, torch.tensor([[1, 1], [0, 2]]), X)),
     Case("scatter_add.default", (2, 3), (rand(3, 3), 0, torch.tensor([[2, 2, 0]]), X)),
+    *elementwise("masked_fill.Scalar", torch.tensor([[True], [False]]), -1.5),
+    Case("where.self", (2, 3), (torch.tensor([True, False, True]), X, rand(2, 1))),
+    Case("where.self", (2, 1), (torch.tensor([True, False, True]), rand(3), X)),
+    Case("where.self", (2, 3), (torch.tensor([True, False, True]), X, X)),
+    Case("where.ScalarOther", (2, 3), (torch.tensor([True, False, True]), X, 0.5)),
+    Case("where.ScalarSelf", (2, 3), (torch.tensor([True, False, True]), 0.5, X)),
     Case("copy.default", (3,), (rand(2, 3), X)),
     Case("copy.default", (2, 3), (X, rand(1))),
     Case("fill.Tensor", (), (rand(2, 3), X)),

@@ -35,13 +35,25 @@ class Constant:
     live: bool = False
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The elements of `p` where above > below, those of `q` where above < below; where both are equal those of `p` if `tie`."""
+
+    above: Variable | Constant
+    below: Variable | Constant
+    tie: bool
+    p: Variable | Constant
+    q: Variable | Constant
+    value: Tensor
+
+
 Part: TypeAlias = "Variable | Constant"
 
 Operand: TypeAlias = "str | Constant | float | None"
 """What a handler gets for a tensor of the operation's schema: a node's name, a constant, a number, or nothing."""
 
-Outputs: TypeAlias = "str | Constant | Sequence[str | None]"
-"""The node of a result, or of each of several; or a result that does not depend on the network's input."""
+Outputs: TypeAlias = "str | Constant | Choice | Sequence[str | None]"
+"""The node of a result, or of each of several; or a result that does not depend on the network's input, or is a choice."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,7 @@ def plain(argument: Any) -> Any:
     """An argument with tensors in place of Variables and Constants."""
     if isinstance(argument, (list, tuple)):
         return [plain(entry) for entry in argument]
-    return argument.value if isinstance(argument, (Variable, Constant)) else argument
+    return argument.value if isinstance(argument, (Variable, Constant, Choice)) else argument
 
 
 def elements(builder: GraphBuilder, parts: Sequence[Part], index: Array, value: Tensor, source: str) -> Part:
@@ -189,6 +201,11 @@ def to_array(tensor: Tensor) -> Array:
     """A tensor as an array of its own precision, float32 where numpy has none."""
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg()
     return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy().copy()
+
+
+def exact_array(constant: Constant) -> Array:
+    """A constant as an array of real numbers."""
+    return _as_real(to_array(constant.value))
 
 
 def _as_real(array: Array) -> Array:

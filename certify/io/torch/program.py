@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from certify.graph import GraphBuilder, GraphError
-from certify.io.torch import dense, elementwise, memory, moves, norms, products, windows, writes
+from certify.io.torch import choices, dense, elementwise, memory, moves, norms, products, windows, writes
 from certify.io.torch.call import (
     Call,
+    Choice,
     Constant,
     Handler,
     Variable,
@@ -29,7 +31,7 @@ from certify.io.torch.call import (
     unsupported,
 )
 
-FAMILIES = (elementwise, dense, products, norms, moves, windows, writes)
+FAMILIES = (elementwise, dense, products, norms, moves, windows, writes, choices)
 HANDLERS: Mapping[str, Handler] = {name: handler for family in FAMILIES for name, handler in family.HANDLERS.items()}
 """How ATen operations enter the graph, by name and overload."""
 
@@ -41,8 +43,11 @@ METADATA = {
 }
 """Operations that read only the shape of a tensor."""
 
-OVERWRITING = {"copy.default": "src", "fill.Tensor": "value"}
-"""Operations that read only the shape of their first tensor, and what they overwrite it with."""
+READ = {
+    **{"copy.default": "src", "fill.Tensor": "value"},
+    **dict.fromkeys(("type_as.default", "to.other", "expand_as.default", "view_as.default", "reshape_as.default"), "x"),
+}
+"""The one tensor whose elements an operation reads, where it reads but the shape or the type of another."""
 
 UNINITIALISED = {"empty.memory_format", "empty_like.default", "new_empty.default"}
 """Operations whose values are whatever the memory held: no numbers until something is written there."""
@@ -60,6 +65,8 @@ def read_program(program: torch.export.ExportedProgram, builder: GraphBuilder, i
     outputs = [value for value in result if value is not None]
     if len(outputs) != 1:
         raise GraphError(f"the module returns {len(outputs)} tensors; only one output is supported: wrap the module and pick it")
+    if isinstance(outputs[0], Choice):
+        raise GraphError(f"the module's output: {choices.JUMPS}")
     if not isinstance(outputs[0], Variable):
         raise GraphError("the module's output does not depend on its input")
     if reader.uninitialised and torch.isnan(outputs[0].value).any():
@@ -77,6 +84,7 @@ class Reader:
         self._builder = builder
         self._stored = {memory.storage(constant.value): constant.name or "a tensor that it keeps" for constant in stored}
         self._frames: list[dict[fx.Node, Any]] = []
+        self._known: dict[Any, tuple[Any, Any]] = {}
         self.uninitialised = False
 
     def run(self, module: fx.GraphModule, inputs: Sequence[Any]) -> Any:
@@ -120,7 +128,7 @@ class Reader:
         if _name(target) in INLINED:
             inner = args[INLINED[_name(target)] :]
             return self.run(inner[0], inner[1:])
-        variable = any(isinstance(leaf, Variable) for leaf in _leaves((args, kwargs)))
+        variable = any(isinstance(leaf, (Variable, Choice)) for leaf in _leaves((args, kwargs)))
         if not isinstance(target, OpOverload):
             if variable:
                 raise unsupported(_name(target), f"node {node.name}")
@@ -135,6 +143,8 @@ class Reader:
         given = _given(target, args, kwargs)
         written = memory.written_to(target, given)
         new = self._evaluate(node, pure, _bind(pure, (), {a.name: given[a.name] for a in pure._schema.arguments}))
+        if any(isinstance(value, Choice) for value in (new, *written)):
+            raise ValueError(choices.JUMPS)
         if len(written) != 1 or not isinstance(written[0], (Variable, Constant)) or not isinstance(new, (Variable, Constant)):
             raise ValueError("it writes to several tensors; write them one by one")
         (old,) = written
@@ -159,14 +169,20 @@ class Reader:
 
     def _evaluate(self, node: fx.Node, target: OpOverload, arguments: Mapping[str, Any]) -> Any:
         name = short_name(target)
-        read = [arguments[OVERWRITING[name]]] if name in OVERWRITING else arguments
-        if not any(isinstance(leaf, Variable) for leaf in _leaves(read)) or name in METADATA:
+        read = [arguments[READ[name]]] if name in READ else arguments
+        if not any(isinstance(leaf, (Variable, Choice)) for leaf in _leaves(read)) or name in METADATA:
             return self._fold(node.name, target, arguments)
+        if any(isinstance(leaf, Choice) for leaf in _leaves(read)):
+            result = apply(target, arguments)
+            return choices.distribute(self._builder, name, arguments, result, lambda changed: self._evaluate(node, target, changed))
         if name not in HANDLERS:
             raise unsupported(_name(target), f"node {node.name}")
         call = Call(self._builder, node.name, target, arguments, apply(target, arguments))
-        operands = {key: _operands(value) for key, value in arguments.items()}
-        results = _variables(HANDLERS[name](call, **operands), call.result)
+        key = (target, _key(arguments))
+        if key not in self._known:
+            operands = {role: _operands(value) for role, value in arguments.items()}
+            self._known[key] = (HANDLERS[name](call, **operands), arguments)  # which stay alive, and so do their ids
+        results = _variables(self._known[key][0], call.result)
         for result in _leaves(results):
             for operand in _leaves(arguments):
                 if isinstance(result, Variable) and isinstance(operand, Variable):
@@ -234,8 +250,8 @@ def _constants(result: Any, make: Callable[[Tensor, Callable[[Any], Tensor]], Co
 
 def _variables(nodes: Any, result: Any) -> Any:
     """A handler's nodes with the values that torch computed for them."""
-    if isinstance(nodes, Constant):
-        return nodes
+    if isinstance(nodes, (Constant, Choice)):
+        return replace(nodes, value=result)
     if isinstance(nodes, str):
         return Variable(nodes, result)
     return [None if node is None else Variable(node, value) for node, value in zip(nodes, result, strict=True)]
@@ -244,6 +260,15 @@ def _variables(nodes: Any, result: Any) -> Any:
 def _operands(argument: Any) -> Any:
     """An argument as handlers get it: the node in place of a Variable."""
     return _map(lambda leaf: leaf.node if isinstance(leaf, Variable) else leaf, argument)
+
+
+def _key(argument: Any) -> Any:
+    """What two calls have in common that give the same nodes."""
+    if isinstance(argument, Mapping):
+        return tuple(_key(value) for value in argument.values())
+    if isinstance(argument, (list, tuple)):
+        return tuple(_key(entry) for entry in argument)
+    return argument.node if isinstance(argument, Variable) else id(argument) if isinstance(argument, Constant) else argument
 
 
 def _map(function: Callable[[Any], Any], argument: Any) -> Any:

@@ -32,7 +32,7 @@ def _arrange(*roles: str) -> Handler:
             parts.append(part)
             start += count
         index = apply(call.target, numbered).cpu().numpy().astype(np.int64)
-        _refuse_repeated(call, int((index > call.arguments["x"].value.numel()).sum()))
+        _refuse_repeated(call, index)
         result = elements(call.builder, parts, index, call.result, call.source)
         return result.node if isinstance(result, Variable) else result
 
@@ -47,10 +47,10 @@ WRITTEN: Mapping[str, Callable[[Call], int]] = {
 """How many elements some operations write, so many that some might be written over."""
 
 
-def _refuse_repeated(call: Call, shown: int) -> None:
-    """A ValueError where fewer of the written elements are shown than were written."""
+def _refuse_repeated(call: Call, index: Array) -> None:
+    """A ValueError where fewer of the written elements are seen than were written."""
     count = WRITTEN.get(short_name(call.target))
-    if count is not None and shown < count(call):
+    if count is not None and (index > call.arguments["x"].value.numel()).sum() < count(call):
         raise ValueError("it writes to one place several times, in no order that torch promises")
 
 
@@ -148,6 +148,7 @@ HANDLERS: Mapping[str, Handler] = {
     "index_put.default": _index_put,
     "index_add.default": _add_at("source", "alpha"),
     "scatter_add.default": _add_at("src"),
+    **roll_out("where.self where.ScalarOther where.ScalarSelf", _arrange("x", "other")),
     "copy.default": _overwrite("src"),
     "fill.Tensor": _overwrite("value"),
 }
