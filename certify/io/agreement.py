@@ -27,9 +27,8 @@ def require_agreement(graph: Graph, original: Original, points: Sequence[Array],
     at some point, in the shape of the output: the others are NaN, infinite or beyond the range of that precision at all of them.
     """
     compared = np.zeros(graph.output_shape, dtype=bool)
-    noisy = _evaluated(graph, points, precision)
-    for x, value, noise in zip(points, noisy.value, noisy.noise, strict=True):
-        expected, found = np.asarray(original(x)), Noisy(value, noise)
+    for x, found in _evaluated_in_parts(graph, points, precision):
+        expected = np.asarray(original(x))
         if expected.shape != found.value.shape:
             raise GraphError(
                 f"the graph's output has shape {list(found.value.shape)} and {judge}'s {list(expected.shape)}; please report this"
@@ -39,6 +38,19 @@ def require_agreement(graph: Graph, original: Original, points: Sequence[Array],
             raise GraphError(_message(x, expected, found, wrong, judge))
         compared |= known
     return compared
+
+
+_ELEMENTS = 1 << 22
+"""Elements that a node may have at all points that are evaluated at once."""
+
+
+def _evaluated_in_parts(graph: Graph, points: Sequence[Array], precision: str) -> Iterator[tuple[Array, Noisy]]:
+    """Each point, and what the original should find there, and how far from it it may be."""
+    size = max(1, _ELEMENTS // max(int(np.prod(node.shape)) for node in graph.nodes))
+    for start in range(0, len(points), size):
+        part = points[start : start + size]
+        noisy = _evaluated(graph, part, precision)
+        yield from ((x, Noisy(noisy.value[k], noisy.noise[k])) for k, x in enumerate(part))
 
 
 def _evaluated(graph: Graph, points: Sequence[Array], precision: str) -> Noisy:

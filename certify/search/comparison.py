@@ -31,6 +31,8 @@ def compare_on_sets(problem: Problem) -> str:
     if model.reference is None:
         return "the model was built by hand: there is no original to compare the graph with"
     points = set_points(problem, int(np.clip(_WORK // max(work(model.graph), 1), _LEAST, _MOST)))
+    if not points:
+        return "the input sets are empty: there is no point at which to compare the graph with the original"
     shaped = [point.reshape(model.graph.input_shape) for point in points]
     try:
         compared = require_agreement(model.graph, model.reference, shaped, model.precision, "the original model")

@@ -92,6 +92,13 @@ def test_the_plan_says_how_many_points_agree_or_that_there_is_no_original() -> N
     assert "no original to compare" in verify(Model(graph), spec).plan
 
 
+def test_empty_sets_hold_no_point_to_compare_at() -> None:
+    graph = graph_of("relu")
+    result = verify(Model(graph, reference=exactly(graph)), question(1, 0, "(>= Y_0 2)"))
+    assert result.verdict == "unsat"
+    assert "no point at which to compare" in result.plan
+
+
 def test_what_is_not_defined_on_the_set_is_said() -> None:
     graph = graph_of("exp")
     model = Model(graph, reference=exactly(graph))
