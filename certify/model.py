@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from certify.graph import Graph
+from certify.graph import Graph, GraphError
 from certify.graph.evaluate import values
 from certify.graph.formats import FORMATS
 
@@ -106,3 +106,35 @@ class Model:
         """Evaluates the graph: (batch, *input) to (batch, *output), differentiable, in the dtype and on the device of `x`."""
         program = self.program(x.dtype, x.device)
         return self.from_output(program.evaluate(self.to_input(x)))
+
+
+class Unrepresented(Model):
+    """A model whose graph cannot be had, as it holds operators without a rule: it answers through its own runtime, so that it can be
+    smoothed, and whoever asks for its graph (bounds, verification) gets the `GraphError` that says why there is none.
+    """
+
+    def __init__(self, name: str, evaluate: Callable[[Tensor], Tensor], reason: str) -> None:
+        for field_name, value in (("name", name), ("evaluate", evaluate), ("reason", reason)):
+            object.__setattr__(self, field_name, value)
+
+    evaluate: Callable[[Tensor], Tensor]
+    reason: str
+
+    def __getattr__(self, name: str) -> Graph:
+        if name == "graph":
+            raise GraphError(self.reason)
+        raise AttributeError(name)
+
+    def program(self, dtype: torch.dtype | None = None, device: torch.device | str = "cpu") -> Program:
+        """There is none: a GraphError."""
+        raise GraphError(self.reason)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The runtime's answers: (batch, *input) to (batch, *output), not differentiable."""
+        return self.evaluate(x)
+
+    def __repr__(self) -> str:
+        return f"Unrepresented({self.name!r}, {self.reason!r})"
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__

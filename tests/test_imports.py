@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "io": {"graph", "sets", "operators", "model", "specification", "environment"},
     "bounds": ENGINE,
     "search": ENGINE | FRONT | {"bounds"},
-    "smoothing": {"kernels"},
+    "smoothing": {"kernels", "io"},
     "api": ENGINE | FRONT | {"bounds", "search"},
     "training": ENGINE | FRONT | {"bounds", "api"},
     "poisoning": ENGINE | FRONT | {"bounds", "search"},

@@ -14,11 +14,14 @@ from certify.cli.arguments import (
     add_model,
     add_norm_and_domain,
     add_threshold,
+    add_units,
     command_parser,
     output_file,
     positive,
     radius,
+    seed,
 )
+from certify.cli.files import forget, write_whole
 
 if TYPE_CHECKING:
     from certify.io.datasets import Data
@@ -33,23 +36,28 @@ EXAMPLES = """\
 
 def main(argv: Sequence[str]) -> int:
     """Prints a table with a row for every radius, and writes a record if asked to."""
-    from certify.cli.inputs import check_device, load_model, model_files
+    from certify.cli.inputs import check_device, load_dataset, load_model, model_files, said, units_of
     from certify.cli.record import run_record
     from certify.cli.table import table
-    from certify.io.datasets import load_data
+    from certify.io.units import domain_notes, notes
     from certify.search.accuracy import Threat
 
+    forget(argv, "--json")
     arguments = _parser().parse_args(argv)
     started = time.perf_counter()
     check_device(arguments.device)
-    data = load_data(arguments.data, arguments.max)
+    data = load_dataset(arguments, arguments.data, arguments.max, "test")
     model = load_model(arguments, tuple(data.x.shape[1:]))
     domain = arguments.domain or data.domain
+    units = units_of(arguments, data.units)
+    said([*notes(units, max(arguments.eps), arguments.norm, data.x.shape[1:]), *domain_notes(units)])
     options = {name: getattr(arguments, name) for name in ("threshold", "batch", "seed", "device")}
     rows = [evaluate(model, data, Threat(eps, arguments.norm, domain), arguments.method, **options) for eps in arguments.eps]
     print(table(header(arguments.method), [cells(row) for row in rows]))
     if arguments.json:
-        arguments.json.write_text(run_record(arguments, model_files(arguments), started, results=rows) + "\n")
+        write_whole(
+            arguments.json, run_record(arguments, model_files(arguments), started, results=rows, units=units.record()) + "\n"
+        )
     return 0
 
 
@@ -109,8 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", choices=METHODS, nargs="+", default=["crown"], help="how to certify (default: crown)")
     add_norm_and_domain(parser)
     add_threshold(parser)
+    add_units(parser)
     parser.add_argument("--batch", type=positive, default=64, metavar="N", help="inputs at a time (default: 64)")
-    parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the attack (default: 0)")
     parser.add_argument("--json", type=output_file, metavar="FILE", help="also write a record, with what was found for every input")
     add_device(parser)
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from fractions import Fraction
 from math import inf
@@ -10,6 +11,11 @@ from pathlib import Path
 
 # Exponents have at most three digits: an exact 1e999999999 would fill the memory.
 NUMBER = re.compile(r"[+-]?(\d+(/\d+)?|(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?)", re.IGNORECASE)
+MOST_CHARACTERS = 1000
+TINY, HUGE = Fraction(1, 10**300), Fraction(10**300)
+LARGEST_COUNT = 10**12
+MOST_SECONDS = 1e8
+LAYOUTS = ("nchw", "nhwc")
 METHODS = ("ibp", "crown-ibp", "crown", "forward", "alpha-crown")
 
 
@@ -27,10 +33,13 @@ def command_parser(name: str, description: str | None, examples: str) -> argpars
 
 
 def number(text: str) -> Fraction:
-    """An exact rational from `2/255`, `0.1` or `1e-3`."""
-    if not NUMBER.fullmatch(text) or re.search(r"/0+$", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number such as 2/255, 0.1 or 1e-3")
-    return Fraction(text)
+    """An exact rational from `2/255`, `0.1` or `1e-3`, within the range of floating-point numbers."""
+    if len(text) > MOST_CHARACTERS or not NUMBER.fullmatch(text) or re.search(r"/0+$", text):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number such as 2/255, 0.1 or 1e-3")
+    value = Fraction(text)
+    if value and not TINY <= abs(value) <= HUGE:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is beyond the range of floating-point numbers")
+    return value
 
 
 def radius(text: str) -> Fraction:
@@ -43,24 +52,44 @@ def radius(text: str) -> Fraction:
 
 def positive(text: str) -> int:
     """A positive integer."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
+    return _whole(text, 1, LARGEST_COUNT, f"a positive whole number up to {LARGEST_COUNT:.0e}")
+
+
+def count(text: str) -> int:
+    """A whole number, 0 included."""
+    return _whole(text, 0, LARGEST_COUNT, f"a whole number up to {LARGEST_COUNT:.0e}")
+
+
+def seed(text: str) -> int:
+    """A whole number of at most 63 bits: what every generator of random numbers takes."""
+    return _whole(text, 0, 2**63 - 1, "a seed, a whole number from 0 to 2^63 - 1")
+
+
+def _whole(text: str, least: int, most: int, what: str) -> int:
+    value = int(text) if re.fullmatch("[0-9]{1,19}", text) else -1
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {what}")
+    return value
 
 
 def seconds(text: str) -> float:
     """A positive number of seconds."""
     value = float(number(text))
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"a time limit must be positive, got {text}")
+    if not 0 < value <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"a time limit must be positive and at most {MOST_SECONDS:g} seconds, got {text[:40]}")
     return value
 
 
 def output_file(text: str) -> Path:
     """A file that can be made: refused before the work starts, not after it."""
     path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"cannot write {text!r}: it has to be a file in a folder that exists")
+    try:
+        if path.is_dir() or not path.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"cannot write {text!r}: it has to be a file in a folder that exists")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise argparse.ArgumentTypeError(f"cannot write {text!r}: permission denied")
+    except (OSError, ValueError) as error:  # names that no file can have
+        raise argparse.ArgumentTypeError(f"cannot write {text[:80]!r}: {getattr(error, 'strerror', None) or error}") from None
     return path
 
 
@@ -94,7 +123,16 @@ def add_region(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     group.add_argument("--around", metavar="X.npy", help="the centre, one input")
     group.add_argument("--eps", type=radius, metavar="E", help="radius, exact: 2/255 and 0.1 are taken as written")
     add_norm_and_domain(group)
+    add_units(group)
     return group
+
+
+def add_units(group: argparse._ActionsContainer) -> None:
+    """`--scale` and `--layout`: how arrays in files are to be understood."""
+    group.add_argument(
+        "--scale", type=number, metavar="S", help="divide inputs by S (default: bytes by 255, other numbers by nothing)"
+    )
+    group.add_argument("--layout", choices=LAYOUTS, help="nchw: channels come first in the file (default); nhwc: they come last")
 
 
 def add_norm_and_domain(group: argparse._ActionsContainer) -> None:

@@ -12,6 +12,8 @@ from certify.cli.arguments import METHODS, add_device, add_model, add_region, co
 if TYPE_CHECKING:
     import numpy as np
 
+    from certify.sets import Box, LpBall
+
 EXAMPLES = """\
   certify bounds model.onnx --around x.npy --eps 2/255 --domain 0 1
   certify bounds model.pt2 --box box.npz --method alpha-crown --json
@@ -21,15 +23,29 @@ EXAMPLES = """\
 
 def main(argv: Sequence[str]) -> int:
     """Prints lower and upper bound of every output, node element or objective row."""
-    from certify.cli.inputs import check_device, load_model, load_point, load_region, model_files
+    from certify.cli.inputs import (
+        check_device,
+        load_array,
+        load_model,
+        load_point,
+        model_files,
+        notes_around,
+        read_ball,
+        read_box,
+        said,
+    )
     from certify.cli.record import run_record
 
     arguments = _parser().parse_args(argv)
     started = time.perf_counter()
     check_device(arguments.device)
-    model = load_model(arguments, tuple(load_point(arguments.around).shape) if arguments.around else None)
-    region = load_region(arguments, model)
-    objective = None if arguments.objective is None else load_point(arguments.objective)
+    if (arguments.box is None) == (arguments.around is None):
+        raise ValueError("name exactly one region: --box FILE.npz, or --around X.npy --eps E")
+    around = load_point(arguments) if arguments.around else None
+    model = load_model(arguments, None if around is None else around[0].shape)
+    region: Box | LpBall = read_box(arguments.box, model) if around is None else read_ball(arguments, model, *around)
+    objective = None if arguments.objective is None else load_array(arguments.objective)
+    said([] if around is None else notes_around(arguments, *around))
 
     import certify
     from certify.bounds.rounding import OUTWARD
@@ -38,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
     ends = certify.bounds(model, region, arguments.method, objective, node=arguments.node, rounding=OUTWARD)
     lower, upper = (end.detach().cpu().numpy() for end in ends)
     if arguments.json:
-        print(run_record(arguments, model_files(arguments), started, lower=lower, upper=upper))
+        units = {} if around is None else {"units": around[1].record()}
+        print(run_record(arguments, model_files(arguments), started, lower=lower, upper=upper, **units))
     else:
         _print_table(lower, upper)
     return 0

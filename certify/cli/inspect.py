@@ -42,13 +42,13 @@ def main(argv: Sequence[str]) -> int:
 
 def _graph(arguments: argparse.Namespace) -> Graph:
     """The normalised graph; that of an ONNX file is not compared with onnxruntime, so that its nodes can be seen in any case."""
-    from certify.cli.inputs import load_model
+    from certify.cli.inputs import any_module, load_model
 
     if arguments.model is not None and ".onnx" in Path(arguments.model).suffixes:
         from certify.io.onnx import read_onnx
 
         return read_onnx(arguments.model)
-    return load_model(arguments).graph
+    return load_model(arguments, module=any_module).graph
 
 
 def _describe(graph: Graph) -> dict[str, Any]:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from certify.cli.arguments import METHODS, add_norm_and_domain, command_parser, positive, radius
+from certify.cli.arguments import (
+    METHODS,
+    add_norm_and_domain,
+    add_units,
+    command_parser,
+    count,
+    output_file,
+    positive,
+    radius,
+    seed,
+)
 from certify.poisoning.threats import THREATS
 
 PARTITIONS = ("content", "rank", "pixel_sum")
@@ -42,16 +53,9 @@ def share_at(text: str) -> tuple[float, int]:
 def worker(text: str) -> tuple[int, int]:
     """`i/n`: part i of n, from 0."""
     part, _, parts = text.partition("/")
-    if not part.isdigit() or not parts.isdigit() or int(part) >= int(parts):
+    if not re.fullmatch("[0-9]{1,9}/[0-9]{1,9}", text) or int(part) >= int(parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a part such as 0/4 (of 4, counted from 0)")
     return int(part), int(parts)
-
-
-def count(text: str) -> int:
-    """A whole number, 0 included."""
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
 
 
 def _run(action: argparse.ArgumentParser) -> None:
@@ -61,6 +65,7 @@ def _run(action: argparse.ArgumentParser) -> None:
 def _data(action: argparse.ArgumentParser, which: str) -> None:
     action.add_argument("--data", required=True, metavar="DATA", help=f"{which} data: {DATA}")
     action.add_argument("--max", type=positive, metavar="N", help="only the first N samples")
+    add_units(action)
 
 
 def _jobs(action: argparse.ArgumentParser) -> None:
@@ -83,7 +88,7 @@ def _partition(action: argparse.ArgumentParser) -> None:
     action.add_argument("--groups", type=Path, metavar="FILE", help="the source of each sample, a line each: buckets of sources")
     action.add_argument("--boost", type=positive, default=1, metavar="N", help="models per classifier, averaged (default: 1)")
     action.add_argument("--classes", type=count, nargs="+", metavar="C", help="all class labels (default: 0 to 9)")
-    action.add_argument("--seed", type=int, default=0, help="of all training (default: 0)")
+    action.add_argument("--seed", type=seed, default=0, help="of all training (default: 0)")
 
 
 def _train(action: argparse.ArgumentParser) -> None:
@@ -106,7 +111,7 @@ def _certify(action: argparse.ArgumentParser) -> None:
     action.add_argument("--tighten", action="store_true", help="larger radii by linear programming (d > 1; slow)")
     action.add_argument("--collective", type=positive, nargs="+", default=[], metavar="N", help="also one attack on all inputs")
     action.add_argument("--attack", type=count, metavar="I", help="also a concrete attack on input I")
-    action.add_argument("--json", type=Path, metavar="FILE", help="write the certificate")
+    action.add_argument("--json", type=output_file, metavar="FILE", help="write the certificate")
     group = action.add_argument_group("both threats at once (learner mlp or another torch learner)")
     group.add_argument(
         "--evasion-eps", type=radius, metavar="E", help="inputs may also move so far: votes count where this is proved"
@@ -130,6 +135,7 @@ def _audit(action: argparse.ArgumentParser) -> None:
 def _update(action: argparse.ArgumentParser) -> None:
     _run(action)
     action.add_argument("--add", metavar="DATA", help=f"samples to add: {DATA}")
+    add_units(action)
     action.add_argument("--groups", type=Path, metavar="FILE", help="the sources of added samples, a line each")
     action.add_argument("--remove", type=Path, metavar="FILE", help="indices of samples to remove, a line each")
     _jobs(action)

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from certify.cli.arguments import command_parser, number, output_file, radius
-from certify.cli.poison_arguments import count
+from certify.cli.arguments import command_parser, count, number, output_file, radius
+from certify.cli.files import forget, write_whole
 
 EXAMPLES = """\
   certify report runs.sqlite --format html --out report.html
@@ -30,13 +30,14 @@ def main(argv: Sequence[str]) -> int:
     from certify.report.formats import FORMATS as RENDER
     from certify.report.kinds import report
 
+    forget(argv, "--out")
     arguments = _parser().parse_args(argv)
     given = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
     text = RENDER[arguments.format](report(arguments.files, given, progress_bar))
     if arguments.out is None:
         sys.stdout.write(text)
     else:
-        arguments.out.write_text(text, encoding="utf-8")
+        write_whole(arguments.out, text)
         print(f"{arguments.out}: {len(text.encode()) / 1000:.0f} kB", file=sys.stderr)
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certify.cli.arguments import command_parser, number, positive, radius
+from certify.cli.arguments import command_parser, number, positive, radius, seed
 from certify.cli.smooth_inputs import add_run, classifiers, header, load_inputs
 
 if TYPE_CHECKING:
@@ -152,5 +152,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--radius", type=radius, metavar="R", help="with --sequential: the radius in question")
     parser.add_argument("--sequential", action="store_true", help="decide at --radius only, with as few samples as that takes")
     parser.add_argument("--rule", choices=RULES, default="betting", help="how --sequential stops")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the noise (0)")
     return parser

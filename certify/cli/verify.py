@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,15 +22,19 @@ from certify.cli.arguments import (
     add_region,
     add_threshold,
     command_parser,
+    count,
     number,
     output_file,
     seconds,
+    seed,
 )
+from certify.cli.files import forget, write_whole
 from certify.cli.watchdog import Watchdog, reserve
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from certify.io.units import Units
     from certify.io.witness import Question, Witness
     from certify.model import Model
     from certify.search.result import Result
@@ -47,28 +52,50 @@ NOT_MET = 1
 
 
 def main(argv: Sequence[str]) -> int:
-    """Prints the verdict and returns 0, or 1 where `--expect` names another verdict."""
-    arguments = _sort_files(_parser().parse_intermixed_args(argv))
+    """Prints the verdict and returns 0, or 1 where `--expect` names another verdict.
+
+    The file of `--witness` says "unknown" from the first moment on, then the verdict, whatever it is, or "error" and the reason.
+    """
+    forget(argv, "--witness", "unknown\n")
+    arguments = _parser().parse_intermixed_args(argv)
+    try:
+        return _decide(_sort_files(arguments))
+    except Exception as error:
+        if arguments.witness:
+            write_whole(arguments.witness, f"error\n{' '.join(str(error).split())}\n")
+        raise
+
+
+def _decide(arguments: argparse.Namespace) -> int:
     started = time.perf_counter()
     kept = reserve(arguments.timeout)
-    watchdog = Watchdog(arguments.timeout - kept, lambda: _conclude(arguments, started, None, None)).start()
+    watchdog = Watchdog(arguments.timeout - kept, lambda: _conclude(arguments, started, None)).start()
     try:
-        specification, result = _verify(arguments, started, arguments.timeout - 2 * kept)
+        answer = _verify(arguments, started, arguments.timeout - 2 * kept)
     finally:
         watchdog.finish()
-    return _conclude(arguments, started, specification, result)
+    return _conclude(arguments, started, answer)
 
 
-def _verify(arguments: argparse.Namespace, started: float, timeout: float) -> tuple[Question, Result]:
+@dataclass(frozen=True)
+class Answer:
+    """What was asked, what came out, and the units of the point that it was asked around."""
+
+    question: Question
+    result: Result
+    units: Units | None
+
+
+def _verify(arguments: argparse.Namespace, started: float, timeout: float) -> Answer:
     """Loads what the arguments name, and decides it; `timeout` counts from `started`."""
     # Not `certify.verify`, which takes modules too and so loads torch: many questions are settled without it.
-    from certify.cli.inputs import check_device, load_model, load_point
+    from certify.cli.inputs import check_device, load_model, load_point, notes_around
     from certify.search.verify import verify
 
     check_device(arguments.device)
-    point = load_point(arguments.around) if arguments.around else None
-    model = load_model(arguments, None if point is None else point.shape)
-    specification: Specification | Robustness = _property(arguments) if point is None else _robustness(arguments, model, point)
+    around = load_point(arguments) if arguments.around else None
+    model = load_model(arguments, None if around is None else around[0].shape)
+    specification: Specification | Robustness = _property(arguments) if around is None else _robustness(arguments, model, *around)
     result = verify(
         model,
         specification,
@@ -77,19 +104,22 @@ def _verify(arguments: argparse.Namespace, started: float, timeout: float) -> tu
         device=arguments.device,
         seed=arguments.seed,
     )
-    return specification, result
+    if around is None:
+        return Answer(specification, result, None)
+    return Answer(specification, replace(result, notes=(*notes_around(arguments, *around), *result.notes)), around[1])
 
 
-def _conclude(arguments: argparse.Namespace, started: float, specification: Question | None, result: Result | None) -> int:
+def _conclude(arguments: argparse.Namespace, started: float, answer: Answer | None) -> int:
     """Says what came out, None for that the time was up, and returns the exit code."""
+    from certify.cli.inputs import said
     from certify.search.result import Result
 
-    result = result or Result("timed-out", plan="the time was up before the search could end by itself")
-    for note in result.notes:
-        print(f"note: {note}", file=sys.stderr)
+    late = Result("timed-out", plan="the time was up before the search could end by itself")
+    result = late if answer is None else answer.result
+    said(result.notes)
     if arguments.explain:
         print(result.plan, file=sys.stderr)
-    _write(arguments, started, specification, result)
+    _write(arguments, started, answer, result)
     return NOT_MET if arguments.expect not in (None, result.verdict) else 0
 
 
@@ -133,13 +163,14 @@ def _property(arguments: argparse.Namespace) -> Specification:
     return specification
 
 
-def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray) -> Robustness:
+def _robustness(arguments: argparse.Namespace, model: Model, point: np.ndarray, units: Units) -> Robustness:
     """That the answer stays right in the whole ball around the point: the label, or numbers in their interval."""
     import certify
+    from certify.cli.inputs import domain
 
     if arguments.eps is None:
         raise ValueError("--around needs --eps, the radius, such as --eps 2/255")
-    asked = {"eps": arguments.eps, "p": arguments.norm, "domain": arguments.domain, "threshold": arguments.threshold}
+    asked = {"eps": arguments.eps, "p": arguments.norm, "domain": domain(arguments, units), "threshold": arguments.threshold}
     if arguments.within is not None:
         return certify.robust(point, arguments.label, within=tuple(arguments.within), **asked)
     label = _answer(model, point, arguments.threshold) if arguments.label is None else arguments.label
@@ -163,18 +194,18 @@ def _answer(model: Model, point: np.ndarray, threshold: Fraction | None) -> int:
     return int(scores.argmax())
 
 
-def _write(arguments: argparse.Namespace, started: float, specification: Question | None, result: Result) -> None:
-    """Verdict and witness to standard output, or a record with `--json`; the witness to files as well, where options ask for it."""
+def _write(arguments: argparse.Namespace, started: float, answer: Answer | None, result: Result) -> None:
+    """Verdict and witness to standard output, or a record with `--json`; to files as well, where options ask for it."""
     from certify.cli.inputs import model_files
     from certify.cli.record import run_record
     from certify.io.witness import format_witness
 
     witness = result.witness
-    assignment = [] if witness is None or specification is None else [format_witness(specification, witness)]
-    if arguments.witness and witness is not None:
-        arguments.witness.write_text("\n".join([result.verdict, *assignment]) + "\n")
-    if arguments.serialise_assignments and witness is not None and specification is not None:
-        _serialise(arguments.serialise_assignments, specification, witness)
+    assignment = [] if witness is None or answer is None else [format_witness(answer.question, witness)]
+    if arguments.witness:
+        write_whole(arguments.witness, "\n".join([result.verdict, *assignment]) + "\n")
+    if arguments.serialise_assignments and witness is not None and answer is not None:
+        _serialise(arguments.serialise_assignments, answer.question, witness)
         assignment = []
     if not arguments.json:
         print(result.verdict, *assignment, sep="\n")
@@ -182,7 +213,8 @@ def _write(arguments: argparse.Namespace, started: float, specification: Questio
     found = None if witness is None else {"input": witness.x, "output": witness.y}
     files = [*model_files(arguments), *([arguments.property] if arguments.property else [])]
     results = {"verdict": result.verdict, "bound": result.bound, "witness": found, "plan": result.plan, "notes": result.notes}
-    print(run_record(arguments, files, started, **results, stats=result.stats))
+    units = {} if answer is None or answer.units is None else {"units": answer.units.record()}
+    print(run_record(arguments, files, started, **results, **units, stats=result.stats))
 
 
 def _serialise(folder: str, specification: Question, witness: Witness) -> None:
@@ -206,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_architecture(parser)
     group = add_region(parser)
-    group.add_argument("--label", type=int, metavar="CLASS", help="the right answer (default: what the model says at X)")
+    group.add_argument("--label", type=count, metavar="CLASS", help="the right answer (default: what the model says at X)")
     add_threshold(group)
     group.add_argument(
         "--within",
@@ -217,7 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--timeout", type=seconds, default=60.0, metavar="S", help="seconds, loading included (default: 60)")
     parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="strongest bounds to try (default: auto)")
-    parser.add_argument("--seed", type=int, default=0, help="of the attack (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the attack (default: 0)")
     parser.add_argument("--expect", choices=("unsat", "sat"), help="exit with 1 unless this is the verdict")
     parser.add_argument("--witness", type=output_file, metavar="FILE", help="also write the verdict and the witness to a file")
     parser.add_argument("--serialise-assignments", metavar="DIR", help="write the witness as ONNX tensors in place of printing it")

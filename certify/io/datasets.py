@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from certify.io.units import Units, channels_first, read_units
+
 SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs x, float32 (count, *shape), labels y, int64 (count,), and the interval that inputs lie in (None: anywhere)."""
+    """Inputs x, float32 (count, *shape), labels y, int64 (count,), and the units of x."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     name: str
-    domain: tuple[float, float] | None = (0.0, 1.0)
+    units: Units
+
+    @property
+    def domain(self) -> tuple[float, float] | None:
+        """The interval that inputs cannot leave; None where nobody said that there is one."""
+        return self.units.domain
 
 
-def load_data(spec: str, count: int | None = None, split: str = "test") -> Data:
+def load_data(
+    spec: str, count: int | None = None, split: str = "test", *, scale: Fraction | None = None, layout: str = "nchw"
+) -> Data:
     """The first `count` elements (default: all) of a data set, in an order that never changes.
 
     | spec | what it is |
@@ -35,22 +46,32 @@ def load_data(spec: str, count: int | None = None, split: str = "test") -> Data:
     | `mnist:DIR` | the four IDX files, gzipped or not, as (1, 28, 28), divided by 255 |
     | `cifar10:DIR` | `train_jpeg.npz` and `test_jpeg.npz`: arrays jpeg, offsets, labels; as (3, 32, 32), divided by 255 |
     | `FILE.npz` | arrays x and y (or images, inputs, data; labels, targets) as stored, bytes divided by 255; no splits. An array |
-    | | `domain` of two numbers says where inputs lie; without it that is (0, 1) if all of them do |
+    | | `domain` of two numbers says what inputs cannot leave; bytes cannot leave [0, 1] |
 
-    A ValueError says what is missing, and which files were looked for.
+    For an .npz file, `scale` is what to divide by instead (1: nothing), and the layout "nhwc" says that channels come last in it. A
+    ValueError says what is missing, and which files were looked for.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be {' or '.join(SPLITS)}, not {split!r}")
     kind, _, folder = spec.partition(":")
     if spec.endswith(".npz"):
-        data = _npz(Path(spec))
+        data = _npz(Path(spec), scale, layout)
+    elif scale is not None or layout != "nchw":
+        raise ValueError(f"--scale and --layout are for FILE.npz; {spec} comes in [0, 1] with channels first")
     elif kind in FOLDERS and folder:
         data = FOLDERS[kind](Path(folder), split, count)
     elif spec == "digits":
         data = _digits(split)
     else:
         raise ValueError(f"unknown data {spec!r}: expected digits, mnist:DIR, cifar10:DIR or a FILE.npz")
-    return data if count is None else Data(data.x[:count], data.y[:count], data.name, data.domain)
+    if not len(data.x):
+        raise ValueError(f"{spec}: holds no inputs")
+    return data if count is None else replace(data, x=data.x[:count], y=data.y[:count])
+
+
+def _images(pixels: NDArray[np.uint8], labels: NDArray[np.generic], name: str) -> Data:
+    x, units = read_units(pixels)
+    return Data(x, labels.astype(np.int64), name, units)
 
 
 def _digits(split: str) -> Data:
@@ -61,8 +82,8 @@ def _digits(split: str) -> Data:
     digits = load_digits()
     test = np.arange(len(digits.target)) % 5 == 0
     chosen = test if split == "test" else ~test
-    x = (digits.images[chosen, None] / 16).astype(np.float32)
-    return Data(x, digits.target[chosen].astype(np.int64), "digits")
+    x, units = read_units(digits.images[chosen, None].astype(np.uint8), Fraction(16), (0.0, 1.0))
+    return Data(x, digits.target[chosen].astype(np.int64), "digits", units)
 
 
 # --- MNIST: IDX files ------------------------------------------------------------------------------------------------------
@@ -80,7 +101,7 @@ def _mnist(folder: Path, split: str, count: int | None) -> Data:
             f"{folder}: images of shape {list(images.shape)} and labels of shape {list(labels.shape)} do not belong together"
         )
     chosen = slice(count)
-    return Data(_pixels(images[chosen, None]), labels[chosen].astype(np.int64), "mnist")
+    return _images(images[chosen, None], labels[chosen], "mnist")
 
 
 def _find_idx(folder: Path, name: str) -> Path:
@@ -119,7 +140,7 @@ def _cifar10(folder: Path, split: str, count: int | None) -> Data:
             raise ValueError(f"{path}: no array {', '.join(sorted(missing))}")
         raw, offsets, labels = file["jpeg"].tobytes(), file["offsets"].tolist(), file["labels"][:count]
     images = np.stack(list(_jpegs(raw, offsets[: len(labels) + 1])))
-    return Data(_pixels(images.transpose(0, 3, 1, 2)), labels.astype(np.int64), "cifar10")
+    return _images(images.transpose(0, 3, 1, 2), labels, "cifar10")
 
 
 def _jpegs(raw: bytes, offsets: list[int]) -> Iterator[NDArray[np.uint8]]:
@@ -141,32 +162,46 @@ INPUT_NAMES = ("x", "images", "inputs", "data", "X")
 LABEL_NAMES = ("y", "labels", "targets", "label")
 
 
-def _npz(path: Path) -> Data:
+def _npz(path: Path, scale: Fraction | None, layout: str) -> Data:
     with _open_npz(path) as file:
         try:
             arrays = {name: file[name] for name in file.files}
-        except (ValueError, OSError, EOFError, zlib.error) as error:
+        except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: cannot be read ({error})") from error
     x, y = _first(arrays, INPUT_NAMES, path), _first(arrays, LABEL_NAMES, path)
-    if x.ndim < 2 or y.shape != x.shape[:1] or y.dtype.kind not in "iu" or x.dtype.kind not in "fiu":
+    if x.ndim < 2 or y.shape != x.shape[:1] or y.dtype.kind not in "iu" or x.dtype.kind not in "fiu" or not x.size:
         raise ValueError(
             f"{path}: expected inputs (count, ...) and integer labels (count,), "
             f"got {x.dtype} {list(x.shape)} and {y.dtype} {list(y.shape)}"
         )
-    inputs = _pixels(x) if x.dtype == np.uint8 else x.astype(np.float32)
-    if not np.isfinite(inputs).all():
-        raise ValueError(f"{path}: {int((~np.isfinite(inputs)).sum())} entries of the inputs are NaN or infinite")
-    return Data(inputs, y.astype(np.int64), path.stem, _domain(arrays.get("domain"), inputs, path))
+    if not 0 <= int(y.min()) <= int(y.max()) < 2**31:
+        raise ValueError(f"{path}: labels count from 0, got {y.min()} to {y.max()}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{path}: {int((~np.isfinite(x)).sum())} entries of the inputs are NaN or infinite")
+    try:
+        inputs, units = read_units(channels_first(x, layout), scale, _domain(arrays.get("domain"), path))
+        return Data(_single(inputs), y.astype(np.int64), path.stem, units)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
-def _domain(stored: NDArray[np.generic] | None, x: NDArray[np.float32], path: Path) -> tuple[float, float] | None:
+def _single(x: NDArray[np.generic]) -> NDArray[np.float32]:
+    """float32; a ValueError for numbers beyond its range."""
+    with np.errstate(over="ignore"):
+        single = x.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise ValueError("inputs reach beyond the range of float32")
+    return single
+
+
+def _domain(stored: NDArray[np.generic] | None, path: Path) -> tuple[float, float] | None:
     if stored is None:
-        return (0.0, 1.0) if bool((x >= 0).all() and (x <= 1).all()) else None
+        return None
     if stored.shape != (2,) or stored.dtype.kind not in "fiu":
         raise ValueError(f"{path}: the array domain must hold two numbers, lowest and highest value of an input")
     low, high = (float(value) for value in stored.astype(np.float64))
-    if not (low <= float(x.min(initial=low)) and float(x.max(initial=high)) <= high):
-        raise ValueError(f"{path}: inputs lie in [{x.min():g}, {x.max():g}], outside the domain [{low:g}, {high:g}] the file names")
+    if not low <= high:
+        raise ValueError(f"{path}: the array domain must hold the lower end first, got {low:g} and {high:g}")
     return low, high
 
 
@@ -178,8 +213,6 @@ def _first(arrays: Mapping[str, NDArray[np.generic]], names: tuple[str, ...], pa
 
 
 def _open_npz(path: Path) -> np.lib.npyio.NpzFile:
-    import zipfile
-
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
@@ -189,8 +222,3 @@ def _open_npz(path: Path) -> np.lib.npyio.NpzFile:
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise ValueError(f"{path}: one array, not an .npz file with inputs and labels")
     return file
-
-
-def _pixels(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Bytes as float32 in [0, 1], each correctly rounded."""
-    return (np.arange(256) / 255).astype(np.float32)[values.astype(np.uint8)]

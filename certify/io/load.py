@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from certify.graph import GraphError
+
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from certify.model import Model
 
 
@@ -15,7 +20,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     """The model in a file, which evaluates as its own runtime does: that is checked at random points.
 
     `.onnx` and `.onnx.gz` hold ONNX models, `.pt2` programs of `torch.export`. A missing file is a `FileNotFoundError`, another
-    ending a `ValueError`, whatever cannot be read or represented a `GraphError`; each says in one line how to go on.
+    ending a `ValueError`, whatever cannot be read a `GraphError`; each says in one line how to go on. A model that can be read and
+    not represented, for an operator without a rule, can be called and smoothed: its own runtime answers. The `GraphError` then
+    comes when its graph is asked for, by bounds or a verification.
     """
     name = Path(path).name.lower()
     for ending, reader in READERS.items():
@@ -25,15 +32,42 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def _load_onnx(path: str | os.PathLike[str]) -> Model:
-    from certify.io.onnx import load_onnx
+    from certify.io.onnx import load_onnx, read_onnx
+    from certify.io.onnx.read import read_model
 
-    return load_onnx(path)
+    try:
+        return load_onnx(path)
+    except GraphError as error:
+        original = read_model(path)  # what cannot even be read is damaged: an error
+        try:
+            read_onnx(original)
+        except GraphError:
+            return _unrepresented(path, error)
+        raise  # it has a graph, and the runtime computes something else
 
 
 def _load_pt2(path: str | os.PathLike[str]) -> Model:
     from certify.io.torch import load_pt2
+    from certify.io.torch.archive import read_archive
 
-    return load_pt2(path)
+    try:
+        return load_pt2(path)
+    except GraphError as error:
+        read_archive(Path(path))
+        return _unrepresented(path, error)
+
+
+def _unrepresented(path: str | os.PathLike[str], reason: GraphError) -> Model:
+    """The model as a function, its runtime opened when it is called for the first time."""
+    from certify.model import Unrepresented
+
+    @cache
+    def evaluator() -> Callable[[Tensor], Tensor]:
+        from certify.io.evaluator import open_evaluator
+
+        return open_evaluator(path)
+
+    return Unrepresented(Path(path).name, lambda x: evaluator()(x), str(reason))
 
 
 READERS: Mapping[str, Callable[[str | os.PathLike[str]], Model]] = {

@@ -56,7 +56,7 @@ def test_a_radius_is_exact(certify: Certify, model: str, point: str, eps: str, v
 
 
 def test_the_label_is_the_models_answer_unless_given(certify: Certify, model: str, point: str) -> None:
-    assert certify("verify", model, "--around", point, "--eps", "0.1")[1:] == (
+    assert certify("verify", model, "--around", point, "--eps", "0.1", "--domain", "0", "1")[1:] == (
         "unsat\n",
         "label 0: the model's own answer; --label sets another\n",
     )

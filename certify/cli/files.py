@@ -1,0 +1,51 @@
+"""Files that commands write: what an earlier run left is gone before the work starts, and what is there is whole."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file in one step: a reader finds the old one or the new one, never a part.
+
+    A pipe or a device, and a file in a folder that may not be written to, is written in place.
+    """
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
+    try:
+        if target.exists() and not target.is_file():
+            raise PermissionError
+        partial.write_text(text, encoding="utf-8")
+    except PermissionError:
+        target.write_text(text, encoding="utf-8")
+        return
+    os.replace(partial, target)
+
+
+def forget(argv: Sequence[str], option: str, left: str | None = None) -> None:
+    """Removes what an earlier run wrote to the file of `option`, first thing, or leaves `left` in it: no later failure, not even bad
+    usage, can be taken for that run's success.
+    """
+    path = _named(argv, option)
+    if path is None or not path.parent.is_dir() or path.is_dir():
+        return
+    with suppress(OSError):  # what cannot be written is refused by the option itself
+        if left is not None:
+            write_whole(path, left)
+        elif path.is_file():
+            Path(os.path.realpath(path)).unlink()
+
+
+def _named(argv: Sequence[str], option: str) -> Path | None:
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument(option, type=Path, dest="path")
+    if {"-h", "--help"} & set(argv):
+        return None
+    try:
+        return parser.parse_known_args(argv)[0].path
+    except argparse.ArgumentError:
+        return None
