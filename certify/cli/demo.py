@@ -7,7 +7,6 @@ the folder `mnist` of the data folder, and left out where there is none.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -25,9 +24,10 @@ def main(argv: Sequence[str]) -> int:
     """Prints one line for every model and radius."""
     from certify.cli.accuracy import cells, header
     from certify.cli.table import table
+    from certify.io.text import read_json
 
     arguments = _parser().parse_args(argv)
-    plan = json.loads((arguments.models / "demo.json").read_text())
+    plan = read_json(arguments.models / "demo.json")
     methods = plan["methods"]
     found = [(entry["model"], _rows(entry, methods, arguments.models, arguments.data)) for entry in plan["models"]]
     lines = [(model, *cells(row)) for model, rows in found for row in rows]

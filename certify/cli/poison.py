@@ -9,12 +9,13 @@ buckets alone.
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from certify.cli.files import forget, write_whole
 from certify.cli.poison_arguments import poison_parser
 
 if TYPE_CHECKING:
@@ -39,19 +40,23 @@ MET, NOT_MET = 0, 1
 
 def main(argv: Sequence[str]) -> int:
     """Runs one of the sub-commands."""
+    if argv[:1] == ["certify"]:
+        forget(argv, "--json")
     arguments = poison_parser(__doc__, EXAMPLES, _COMMANDS).parse_args(argv)
     return _COMMANDS[arguments.action](arguments)
 
 
 def partition(arguments: argparse.Namespace) -> int:
     """Fixes settings and buckets of a new run, and prints what the buckets look like."""
-    from certify.io.datasets import load_data
+    from certify.cli.inputs import load_dataset, said
+    from certify.io.units import notes
     from certify.poisoning.run import Inputs, Run, Settings
 
-    data = load_data(arguments.data, arguments.max, "train")
+    data = load_dataset(arguments, arguments.data, arguments.max, "train")
+    said(notes(data.units, what="any radius"))
     classes = tuple(arguments.classes or range(10))
     settings = Settings(arguments.k, arguments.d, classes, arguments.learner, arguments.partition, arguments.boost, arguments.seed)
-    run = Run.create(arguments.run, settings, Inputs(data.x, data.y, _groups(arguments.groups)))
+    run = Run.create(arguments.run, settings, Inputs(data.x, data.y, _groups(arguments.groups)), data.units.record())
     print(_summary(run.ensemble()))
     return MET
 
@@ -71,14 +76,17 @@ def train(arguments: argparse.Namespace) -> int:
 
 def votes(arguments: argparse.Namespace) -> int:
     """Casts all ballots on a test set."""
+    from certify.cli.inputs import load_dataset, said
     from certify.cli.progress import progress_bar
-    from certify.io.datasets import load_data
+    from certify.io.units import difference
     from certify.poisoning.run import Inputs
 
     run = _open(arguments)
-    data = load_data(arguments.data, arguments.max, "test")
+    data = load_dataset(arguments, arguments.data, arguments.max, "test")
+    training = run.training.X
+    said(difference("test inputs", data.units, "training samples", (float(training.min()), float(training.max()))))
     with progress_bar("votes", run.spread.classifiers) as advance:
-        run.vote(run.ensemble(), Inputs(data.x, data.y), advance)
+        run.vote(run.ensemble(), Inputs(data.x, data.y), advance, data.units.record())
     print(f"{run.spread.classifiers} classifiers voted on {len(data.y)} inputs")
     return MET
 
@@ -86,6 +94,7 @@ def votes(arguments: argparse.Namespace) -> int:
 def certify(arguments: argparse.Namespace) -> int:
     """Prints certified accuracy at each number of edits, and writes the certificate."""
     from certify.cli.record import file_entry, to_json, versions
+    from certify.io.text import read_json
 
     started = time.perf_counter()
     run = _open(arguments)
@@ -95,18 +104,20 @@ def certify(arguments: argparse.Namespace) -> int:
         print(line["text"])
     if arguments.json:
         record = found.record(range(max(arguments.edits) + 1)) | {"partition": run.partition, "extra": extra}
-        record |= {"settings": json.loads((run.folder / "run.json").read_text()), "versions": versions()}
+        record |= {"settings": read_json(run.folder / "run.json"), "units": run.units, "versions": versions()}
         record |= {"training_set": run.ensemble().data.digest(), "time_s": time.perf_counter() - started}
-        record |= {"files": [file_entry(run.folder / name) for name in ("training.npz", "test.npz", "votes.npy")]}
-        arguments.json.write_text(to_json(record) + "\n")
+        files = (run.folder / "training.npz", run.votes_folder / "test.npz", run.votes_folder / "votes.npy")
+        record |= {"files": [file_entry(file) for file in files]}
+        write_whole(arguments.json, to_json(record) + "\n")
     return MET
 
 
 def check(arguments: argparse.Namespace) -> int:
     """Recounts certified accuracies from the radii in a record; exit code 1 where one is below its limit."""
+    from certify.io.text import read_json
     from certify.poisoning.gate import certified_accuracy
 
-    record = json.loads(arguments.record.read_text())
+    record = read_json(arguments.record)
     met = True
     for share, edits in arguments.min_certified_accuracy:
         found = certified_accuracy(record, edits)
@@ -138,24 +149,25 @@ def update(arguments: argparse.Namespace) -> int:
     """Adds and removes training samples and trains the classifiers that see them: the run is then as if made anew."""
     import numpy as np
 
-    from certify.io.datasets import load_data
+    from certify.cli.inputs import load_dataset
     from certify.poisoning.run import Inputs
 
     run = _open(arguments)
     old = run.training
-    gone = [int(line) for line in arguments.remove.read_text().split()] if arguments.remove else []
+    gone = _indices(arguments.remove) if arguments.remove else []
     if gone and not 0 <= min(gone) <= max(gone) < len(old.y):
         raise ValueError(f"{arguments.remove}: indices go from 0 to {len(old.y) - 1}")
     kept = np.delete(np.arange(len(old.y)), gone)
     parts = [Inputs(old.X[kept], old.y[kept], None if old.groups is None else old.groups[kept])]
     if arguments.add:
-        more = load_data(arguments.add, split="train")
+        more = load_dataset(arguments, arguments.add, None, "train")
         parts.append(Inputs(more.x, more.y, _groups(arguments.groups)))
+        parts[-1].check_like(old, "added samples")
     if len({part.groups is None for part in parts}) > 1:
         raise ValueError("samples are added with --groups exactly where the run has groups")
     groups = None if old.groups is None else np.concatenate([part.groups for part in parts if part.groups is not None])
-    changed = run.replaced(Inputs(np.concatenate([p.X for p in parts]), np.concatenate([p.y for p in parts]), groups))
-    retrained = changed.ensemble(arguments.jobs).train()
+    changed = Inputs(np.concatenate([p.X for p in parts]), np.concatenate([p.y for p in parts]), groups)
+    retrained = run.replace(changed, arguments.jobs)
     print(f"retrained {retrained} of {run.spread.classifiers} classifiers; `certify poison votes` makes their new votes")
     return MET
 
@@ -206,7 +218,19 @@ def _open(arguments: argparse.Namespace) -> Run:
 def _groups(path: Path | None) -> np.ndarray | None:
     import numpy as np
 
-    return None if path is None else np.array(path.read_text().splitlines())
+    from certify.io.text import read_text
+
+    return None if path is None else np.array(read_text(path).splitlines())
+
+
+def _indices(path: Path) -> list[int]:
+    from certify.io.text import read_text
+
+    words = read_text(path).split()
+    wrong = next((word for word in words if not re.fullmatch("[0-9]{1,18}", word)), None)
+    if wrong is not None:
+        raise ValueError(f"{path}: {wrong[:40]!r} is not the index of a sample, a whole number from 0")
+    return [int(word) for word in words]
 
 
 def _summary(ensemble: Ensemble) -> str:
@@ -269,7 +293,8 @@ def _proved(run: Run, ensemble: Ensemble, arguments: argparse.Namespace) -> Vote
     from certify.cli.progress import progress_bar
     from certify.poisoning.evasion import proved_votes
 
-    domain = None if arguments.domain is None else (arguments.domain[0], arguments.domain[1])
+    known = (run.units["test"] or {}).get("domain")
+    domain = known if arguments.domain is None else arguments.domain
     region = run.test.X, arguments.evasion_eps, arguments.norm, domain
     run.votes(ensemble)
     with progress_bar("proofs", run.spread.classifiers) as advance:

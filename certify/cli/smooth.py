@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certify.cli.arguments import command_parser, number, positive, radius, seed
-from certify.cli.smooth_inputs import add_run, classifiers, header, load_inputs
+from certify.cli.smooth_inputs import Inputs, add_run, classifiers, header, load_inputs, number_of_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,53 +66,62 @@ def _certify(arguments: argparse.Namespace) -> int:
     from certify.smoothing.logs import read_log
     from certify.smoothing.run import Journal
 
-    x, labels, rows = load_inputs(arguments)
-    smoothed = build(arguments, x)
-    journal = Journal(Path(arguments.out), header(arguments, settings(arguments, smoothed)))
+    _check(arguments)
+    inputs = load_inputs(arguments)
+    smoothed = build(arguments, inputs)
+    journal = Journal(Path(arguments.out), header(arguments, inputs.units, settings(arguments, smoothed)))
     work = _decide_rows if arguments.sequential else _certify_rows
-    ledger = work(arguments, smoothed, x, labels, rows, journal)
+    ledger = work(arguments, smoothed, inputs, journal)
     print(markdown([summary(read_log(journal.jsonl), arguments.radii)]))
     print("\n" + "\n".join(f"{name.replace('_', ' ')}: {value}" for name, value in ledger.summary().items()))
     return 0
 
 
-def _certify_rows(
-    arguments: argparse.Namespace, smoothed: Smoothed, x: Tensor, labels: list[int], rows: Sequence[int], journal: Any
-) -> Any:
+def _check(arguments: argparse.Namespace) -> None:
+    """A ValueError for numbers that mean nothing, before anything is loaded."""
+    if min(arguments.sigma) <= 0:
+        raise ValueError(f"--sigma is the size of the noise and must be positive, got {min(arguments.sigma)}")
+    if not 0 < arguments.alpha < 1:
+        raise ValueError(f"--alpha is an error probability, strictly between 0 and 1, got {arguments.alpha}")
+    if arguments.sequential and arguments.radius is None:
+        raise ValueError("--sequential decides at one radius: add --radius R")
+
+
+def _certify_rows(arguments: argparse.Namespace, smoothed: Smoothed, inputs: Inputs, journal: Any) -> Any:
     from certify.cli.progress import progress_bar
     from certify.smoothing.run import run
 
-    with progress_bar("certify", len(rows)) as advance:
-        return run(smoothed, x, labels, rows, arguments.n0, arguments.n, arguments.alpha, journal, advance)
+    with progress_bar("certify", len(inputs.rows)) as advance:
+        work = inputs.x, inputs.labels, inputs.rows
+        return run(smoothed, *work, arguments.n0, arguments.n, arguments.alpha, journal, advance)
 
 
-def _decide_rows(
-    arguments: argparse.Namespace, smoothed: Smoothed, x: Tensor, labels: list[int], rows: Sequence[int], journal: Any
-) -> Any:
+def _decide_rows(arguments: argparse.Namespace, smoothed: Smoothed, inputs: Inputs, journal: Any) -> Any:
     from certify.cli.progress import progress_bar
     from certify.smoothing.run import Inquiry, run_sequential
 
-    if arguments.radius is None:
-        raise ValueError("--sequential decides at one radius: add --radius R")
     inquiry = Inquiry(float(arguments.radius), arguments.rule, arguments.n0, arguments.n)
-    with progress_bar("decide", len(rows)) as advance:
-        return run_sequential(smoothed, x, labels, rows, inquiry, arguments.alpha, journal, advance)
+    with progress_bar("decide", len(inputs.rows)) as advance:
+        work = inputs.x, inputs.labels, inputs.rows
+        return run_sequential(smoothed, *work, inquiry, arguments.alpha, journal, advance)
 
 
-def build(arguments: argparse.Namespace, x: Tensor) -> Smoothed:
-    """The smoothed classifier that the arguments describe, for inputs like `x`."""
+def build(arguments: argparse.Namespace, inputs: Inputs) -> Smoothed:
+    """The smoothed classifier that the arguments describe."""
     from certify.smoothing.dual import checkerboard, dual_smoothed
     from certify.smoothing.sampling import Sampler
     from certify.smoothing.smoothed import Smoothed
 
-    networks = classifiers(arguments)
-    classes = int(networks[0](x[:1].float()).shape[-1])
+    networks, x = classifiers(arguments), inputs.x
+    classes = number_of_classes(arguments, networks[0], x[:1], inputs.labels)
     scales = [float(s) for s in arguments.sigma] * (len(networks) // len(arguments.sigma))
     if len(scales) != len(networks):
         raise ValueError(f"--sigma takes one number, or with --dual two; got {len(arguments.sigma)}")
     noises = [noise(arguments.noise, scale, x) for scale in scales]
     variant = arguments.variant or ("dual" if arguments.dual else DEFAULT_VARIANT.get(arguments.noise, "pa"))
     if arguments.dual:
+        if x.ndim != 4:
+            raise ValueError(f"--dual halves images (count, channels, height, width), not inputs of shape {list(x.shape)}")
         mask, batch = checkerboard(*x.shape[-2:]), arguments.batch
         left, right = networks
         return dual_smoothed(

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from certify.cli.arguments import command_parser, positive
-from certify.cli.smooth_inputs import add_run, classifiers, header, load_inputs
+from certify.cli.smooth_inputs import add_run, classifiers, header, load_inputs, number_of_classes
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from certify.smoothing.deterministic import Scheme
 
 EXAMPLES = """\
@@ -31,22 +33,27 @@ def main(argv: Sequence[str]) -> int:
     from certify.smoothing.run import Journal
     from certify.smoothing.run_exact import run_exact
 
-    x, labels, rows = load_inputs(arguments)
+    inputs = load_inputs(arguments)
     (classify,) = classifiers(arguments)
-    scheme = build(arguments, (x.shape[-2], x.shape[-1]))
-    views = scheme.views(scheme.encode(x[:1])[0])
+    scheme = build(arguments, inputs.x)
+    views = scheme.views(scheme.encode(inputs.x[:1])[0])
     settings = {"sigma": f"{scheme.unit}, no noise", "n": len(views), "alpha": "0"}
-    journal = Journal(Path(arguments.out), header(arguments, settings))
-    with progress_bar("certify", len(rows)) as advance:
-        run_exact(classify, classify(views[:1]).shape[-1], scheme, arguments.batch, x, labels, rows, journal, advance)
+    classes = number_of_classes(arguments, classify, views[:1], inputs.labels)
+    journal = Journal(Path(arguments.out), header(arguments, inputs.units, settings))
+    with progress_bar("certify", len(inputs.rows)) as advance:
+        work = inputs.x, inputs.labels, inputs.rows
+        run_exact(classify, classes, scheme, arguments.batch, *work, journal, advance)
     print(markdown([summary(read_log(journal.jsonl), arguments.radii)]))
     return 0
 
 
-def build(arguments: argparse.Namespace, image: tuple[int, int]) -> Scheme:
-    """The one scheme that the arguments ask for."""
+def build(arguments: argparse.Namespace, x: Tensor) -> Scheme:
+    """The one scheme that the arguments ask for, for inputs like `x`."""
     from certify.smoothing.deterministic import Splitting, Windows
 
+    if x.ndim != 4 and arguments.passes is None:
+        raise ValueError(f"windows are for images (count, channels, height, width), not for inputs of shape {list(x.shape)}")
+    image = (x.shape[-2], x.shape[-1])
     schemes: Mapping[str, Callable[[int], Scheme]] = {
         "passes": lambda passes: Splitting(passes, arguments.levels),
         "columns": lambda width: Windows(image[0], width, image),

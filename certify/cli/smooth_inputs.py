@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from certify.cli.arguments import add_device, number, positive, radius
+from certify.cli.arguments import add_device, add_units, number, positive, radius
+from certify.cli.inputs import named_module
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from certify.smoothing.sampling import Classify
+    from certify.io.units import Units
+    from certify.smoothing.answers import Classify
 
 NOT_SETTINGS = ("command", "debug", "out", "radii", "max", "device", "model", "dual", "weights")
 """Arguments that a run may be continued without repeating, and files, which headers name by their hashes."""
@@ -29,7 +32,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="what MODEL takes for the data's 0 and 1, as in --input-range -1 1; noise and radii stay in units of the data",
     )
+    parser.add_argument(
+        "--threshold", type=number, metavar="T", help="for a MODEL with one score: class 1 where it lies above T, else class 0"
+    )
+    parser.add_argument("--classes", type=positive, metavar="C", help="number of classes (default: the number of MODEL's scores)")
     parser.add_argument("--data", required=True, metavar="DATA", help="digits, mnist:DIR, cifar10:DIR or FILE.npz")
+    add_units(parser)
     parser.add_argument("--skip", type=positive, default=1, metavar="K", help="every K-th input only")
     parser.add_argument("--max", type=positive, metavar="N", help="at most N inputs")
     parser.add_argument("--batch", type=positive, default=256, metavar="N", help="rows that the network sees at a time (256)")
@@ -38,30 +46,58 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
 
 
-def load_inputs(arguments: argparse.Namespace) -> tuple[Tensor, list[int], Sequence[int]]:
-    """All inputs, their labels, and the rows to look at."""
+@dataclass(frozen=True)
+class Inputs:
+    """All inputs on the device, their labels, the rows to look at, and the units."""
+
+    x: Tensor
+    labels: list[int]
+    rows: Sequence[int]
+    units: Units
+
+
+def load_inputs(arguments: argparse.Namespace) -> Inputs:
+    """The data that the arguments name; what looks wrong about their units is said."""
     import torch
 
-    from certify.io.datasets import load_data
+    from certify.cli.inputs import check_device, load_dataset, said
+    from certify.io.units import notes
 
-    data = load_data(arguments.data)
+    check_device(arguments.device)
+    data = load_dataset(arguments, arguments.data, None, "test")
+    sigma = max(getattr(arguments, "sigma", [0]))
+    said(notes(data.units, sigma, what="sigma"))
     rows = range(0, len(data.y), arguments.skip)[: arguments.max]
-    return torch.as_tensor(data.x, device=arguments.device), data.y.tolist(), rows
+    return Inputs(torch.as_tensor(data.x, device=arguments.device), data.y.tolist(), rows, data.units)
 
 
 def classifiers(arguments: argparse.Namespace) -> list[Classify]:
     """The one classifier, or those of the two halves, for inputs in the units of the data."""
-    from certify.smoothing.classifiers import load_classifier, rescaled
+    from certify.smoothing.answers import by_threshold
+    from certify.smoothing.classifiers import as_classifier, load_classifier, rescaled
 
-    named = _named(arguments)
-    found = [_module(arguments)] if arguments.arch else [load_classifier(file, arguments.device) for file in named]
-    if arguments.input_range is None:
-        return found
-    low, high = map(float, arguments.input_range)
-    return [rescaled(classify, low, high) for classify in found]
+    found = [load_classifier(file, arguments.device) for file in _named(arguments)]
+    if arguments.arch:
+        found = [as_classifier(named_module(arguments).to(arguments.device))]
+    if arguments.input_range is not None:
+        low, high = map(float, arguments.input_range)
+        found = [rescaled(classify, low, high) for classify in found]
+    if arguments.threshold is not None:
+        found = [by_threshold(classify, float(arguments.threshold)) for classify in found]
+    return found
 
 
-def header(arguments: argparse.Namespace, settings: Mapping[str, Any]) -> dict[str, Any]:
+def number_of_classes(arguments: argparse.Namespace, classify: Classify, example: Tensor, labels: Sequence[int]) -> int:
+    """How many classes the classifier tells apart; a ValueError where the labels of the data are not among them."""
+    from certify.smoothing.answers import classes_of
+
+    classes = arguments.classes or classes_of(classify, example)
+    if max(labels) >= classes:
+        raise ValueError(f"the classifier has {classes} classes, and the labels of {arguments.data} go up to {max(labels)}")
+    return classes
+
+
+def header(arguments: argparse.Namespace, units: Units, settings: Mapping[str, Any]) -> dict[str, Any]:
     """First line of the JSON lines: what was asked, of which files, with which versions."""
     from certify.cli.record import file_entry, versions
 
@@ -70,6 +106,7 @@ def header(arguments: argparse.Namespace, settings: Mapping[str, Any]) -> dict[s
     return {
         "schema": "certify.smooth/1",
         "settings": {**said, **settings},
+        "units": units.record(),
         "files": [file_entry(file) for file in files],
         "versions": versions(),
     }
@@ -81,9 +118,3 @@ def _named(arguments: argparse.Namespace) -> list[str]:
     if [arguments.model, halves, arguments.arch].count(None) != 2:
         raise ValueError("name exactly one classifier: MODEL, --arch PACKAGE.MODULE:FUNCTION, or --dual LEFT RIGHT")
     return halves or [file for file in (arguments.model,) if file]
-
-
-def _module(arguments: argparse.Namespace) -> Callable[[Tensor], Tensor]:
-    from certify.io.weights import load_arch
-
-    return load_arch(arguments.arch, arguments.weights).to(arguments.device)

@@ -143,3 +143,18 @@ NO_DOMAIN: Mapping[bool, str] = {
 def domain_notes(units: Units) -> list[str]:
     """That a set is not cut off, where nobody said at what; none for a domain."""
     return [] if units.domain is not None else [NO_DOMAIN[0 <= units.low <= units.high <= 1]]
+
+
+def difference(what: str, units: Units, others: str, extent: tuple[float, float]) -> list[str]:
+    """That inputs seem to be in other units than others, which go from one number to another; nothing where they do not."""
+    widths = units.high - units.low, extent[1] - extent[0]
+    if max(widths) <= MUCH * min(widths):
+        return []
+    return [
+        f"{what} lie in [{units.low:g}, {units.high:g}], {others} in [{extent[0]:g}, {extent[1]:g}]: are these the same units? "
+        "`--scale` divides"
+    ]
+
+
+MUCH = 4.0
+"""Data sets of one kind do not differ so much in their range."""

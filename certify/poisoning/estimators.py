@@ -15,7 +15,7 @@ from certify.poisoning.aggregation import Aggregation
 from certify.poisoning.audit import Audit, audit
 from certify.poisoning.boosting import BoostedLearner
 from certify.poisoning.certificate import Certificate, certify_votes
-from certify.poisoning.learner import Learner, SklearnLearner
+from certify.poisoning.learner import Learner, classifier_learner
 from certify.poisoning.partition import Partitioner
 from certify.poisoning.preprocessing import check_global, named
 from certify.poisoning.spread import Spread, disjoint, finite
@@ -104,7 +104,7 @@ class FiniteAggregation(ClassifierMixin, Aggregation):
         return Classes(len(self.classes_))
 
     def _learner(self) -> Learner:
-        learner = self.estimator if hasattr(self.estimator, "spec") else SklearnLearner(self.estimator, self.n_jobs)
+        learner = classifier_learner(self.estimator, self.n_jobs)
         return learner if self.n_boost == 1 else BoostedLearner(learner, self.n_boost)
 
     def _numbers(self, y: Any, which: str) -> np.ndarray:
@@ -119,6 +119,8 @@ class FiniteAggregation(ClassifierMixin, Aggregation):
         super()._check_settings()
         if self.classes is None:
             raise ValueError("classes=[...] must be given: classes found in the training data would depend on poisoned samples")
+        if len(np.unique(np.asarray(self.classes))) < 2:
+            raise ValueError("classes=[...] must name at least two classes: with one there is nothing to vote on")
         if self.rule not in RULES:
             raise ValueError(f"no rule is called {self.rule!r}; there are {', '.join(RULES)}")
         if self.n_boost < 1:

@@ -113,6 +113,33 @@ class SklearnLearner:
         return pickle.loads(content)
 
 
+def classifier_learner(estimator: Any, n_jobs: int | None = None) -> Learner:
+    """An estimator of scikit-learn that classifies, or a learner as it is; a ValueError for anything else, with the way out."""
+    if isinstance(estimator, type):
+        raise ValueError(f"the learner is the class {estimator.__name__}: give one of its objects, with its settings")
+    if hasattr(estimator, "spec"):
+        return estimator
+    if hasattr(estimator, "named_modules"):
+        raise ValueError(
+            f"{type(estimator).__name__} is one torch module, and every classifier needs a new one: give TorchLearner(factory), where "
+            "factory() makes the module"
+        )
+    if not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
+        raise ValueError(f"{type(estimator).__name__} is neither an estimator of scikit-learn nor a learner such as TorchLearner")
+    if not (hasattr(estimator, "predict") or hasattr(estimator, "decision_function")):
+        raise ValueError(f"{type(estimator).__name__} predicts nothing: votes need a classifier")
+    if is_regressor(estimator):
+        raise ValueError(f"{type(estimator).__name__} is a regressor, whose numbers are no classes; use MedianAggregation")
+    return SklearnLearner(estimator, n_jobs)
+
+
+def is_regressor(estimator: Any) -> bool:
+    """Whether an estimator of scikit-learn says that it regresses."""
+    from sklearn.base import is_regressor as regresses
+
+    return bool(regresses(estimator))
+
+
 def describe(value: Any) -> Any:
     """An estimator, a function or a parameter as JSON values that name it: classes by full name, functions with their code.
 
@@ -186,7 +213,12 @@ def _scores(model: SklearnModel, X: Any) -> np.ndarray:
     scores = np.full((len(X), model.classes), UNSEEN)
     for method, read in _READINGS.items():
         if hasattr(model.estimator, method):
-            values = read(getattr(model.estimator, method)(X), model.seen)
+            values = read(np.asarray(getattr(model.estimator, method)(X)), model.seen)
+            if values.ndim != 2 or len(values) != len(X):
+                raise ValueError(
+                    f"{type(model.estimator).__name__}.{method} gives {list(values.shape)} for {len(X)} inputs; a classifier of one "
+                    "label gives a row of scores to each"
+                )
             if values.shape[1] == len(model.seen):  # not so for decision values of pairs of classes
                 scores[:, model.seen] = values
                 return scores
@@ -197,8 +229,18 @@ def _two_sided(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.stack([-values, values], axis=1) if values.ndim == 1 else values
 
 
+def _matches(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """1 for the predicted class; a ValueError for predictions that are none of the classes in the training data."""
+    matches = (values.reshape(-1, 1) == seen).astype(float)
+    if values.size and not matches.any(axis=1).all():
+        raise ValueError(
+            f"the estimator predicts {values.flat[int(matches.any(axis=1).argmin())]}, which is no class it was trained on"
+        )
+    return matches
+
+
 _READINGS = {
     "decision_function": _two_sided,
     "predict_proba": lambda values, seen: values,
-    "predict": lambda values, seen: (values[:, None] == seen).astype(float),
+    "predict": _matches,
 }

@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from certify.poisoning.learner import Learner, SklearnLearner
+from certify.poisoning.learner import Learner, classifier_learner
 
 
 def mlp_network(features: int, classes: int) -> Any:
@@ -62,12 +62,26 @@ LEARNERS: Mapping[str, Callable[[tuple[int, ...], int], Any]] = {
 
 
 def learner_by_name(name: str, shape: tuple[int, ...], classes: int, n_jobs: int | None = None) -> Learner:
-    """The learner of a name in `LEARNERS`, or what `PACKAGE.MODULE:FUNCTION` returns: an estimator of scikit-learn or a `Learner`.
+    """The learner of a name in `LEARNERS`, or what `PACKAGE.MODULE:FUNCTION` returns: an estimator of scikit-learn, a `Learner`, or a
+    torch module with a score for every class, which is then trained as `TorchLearner` does by default.
 
     A function is called without arguments; modules are also looked for in the current folder.
     """
-    made = LEARNERS[name](shape, classes) if name in LEARNERS else _function(name)()
-    return made if hasattr(made, "spec") else SklearnLearner(made, n_jobs)
+    made = LEARNERS[name](shape, classes) if name in LEARNERS else _made_by(_function(name), name)
+    return classifier_learner(made, n_jobs)
+
+
+def _made_by(function: Callable[[], Any], name: str) -> Any:
+    """What a user's function returns; the function itself as the factory of a `TorchLearner` where that is a module."""
+    try:
+        made = function()
+    except TypeError as error:
+        raise ValueError(f"learner {name!r}: {error}; the function is called without arguments") from error
+    if not hasattr(made, "named_modules"):
+        return made
+    from certify.poisoning.torch_learner import TorchLearner
+
+    return TorchLearner(function)
 
 
 def _function(name: str) -> Callable[[], Any]:
@@ -77,6 +91,9 @@ def _function(name: str) -> Callable[[], Any]:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        return getattr(importlib.import_module(module), function)
+        found = getattr(importlib.import_module(module), function)
+        if not callable(found):
+            raise ValueError(f"learner {name!r}: {function} is no function")
+        return found
     except (ImportError, AttributeError) as error:
         raise ValueError(f"learner {name!r}: {error}") from error

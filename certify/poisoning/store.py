@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -78,19 +78,30 @@ class VoteFile:
     ballots: np.memmap
 
     @staticmethod
-    def open(path: str | Path, classifiers: int, inputs: int) -> VoteFile:
-        """Opens the file, or creates it with no ballot cast; a ValueError where it belongs to other inputs or another ensemble."""
-        path = Path(path)
+    def open(path: Path, classifiers: int, inputs: int) -> VoteFile:
+        """Opens the file to write to, or makes it with no ballot cast; a ValueError where it belongs to other inputs or classifiers."""
         if not path.exists():
             partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
             fresh = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(classifiers, inputs))
             fresh[:] = MISSING
             fresh.flush()
             os.replace(partial, path)
-        ballots = np.lib.format.open_memmap(path, mode="r+")
-        if ballots.shape != (classifiers, inputs) or ballots.dtype != np.uint8:
+        return VoteFile._open(path, "r+", (classifiers, inputs))
+
+    @staticmethod
+    def read(path: Path, classifiers: int, inputs: int) -> VoteFile:
+        """Opens the file to read; a ValueError where it is not there, or belongs to other inputs or classifiers."""
+        return VoteFile._open(path, "r", (classifiers, inputs))
+
+    @staticmethod
+    def _open(path: Path, mode: Any, shape: tuple[int, int]) -> VoteFile:
+        try:
+            ballots = np.lib.format.open_memmap(path, mode=mode)
+        except (ValueError, EOFError, FileNotFoundError) as error:
+            raise ValueError(f"{path}: not a readable file of ballots ({error}); remove it to vote again") from None
+        if ballots.shape != shape or ballots.dtype != np.uint8:
             holds = f"{ballots.dtype} ballots {list(ballots.shape)}"
-            raise ValueError(f"{path} holds {holds}, not uint8 {[classifiers, inputs]}; remove it to vote again")
+            raise ValueError(f"{path} holds {holds}, not uint8 {list(shape)}; remove it to vote again")
         return VoteFile(ballots)
 
     def cast(self, classifier: int, ballots: np.ndarray) -> None:

@@ -68,11 +68,35 @@ class TorchLearner:
         """One state dict per job."""
         inputs = torch.as_tensor(np.asarray(X, dtype=np.float32), device=self.device)
         labels = torch.as_tensor(y, device=self.device)
+        self.check(inputs, classes)
         trained: dict[int, Weights] = {}
         for slots in seatings(jobs, self.chunk):
             stacked = self._fit_chunk(inputs, labels, slots)
             trained |= {job.classifier: {n: w[s].clone() for n, w in stacked.items()} for s, job in slots.items()}
         return [trained[job.classifier] for job in jobs]
+
+    def check(self, inputs: Tensor, classes: int) -> None:
+        """A ValueError where the factory makes no module that gives a score for every class to every input, by itself."""
+        network = seeded(self.factory, 0)
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"the factory of a TorchLearner must return a torch module, got {type(network).__name__}")
+        random = [
+            name for name, layer in network.named_modules() if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
+        ]
+        if random:
+            raise ValueError(f"the network drops values at random ({random[0]}); base classifiers are trained without dropout")
+        refuse_statistics(network)
+        try:
+            with torch.no_grad():
+                scores = network.to(self.device)(inputs[:2])
+        except (TypeError, RuntimeError, IndexError, AttributeError) as error:
+            raise ValueError(f"the network cannot take samples of shape {list(inputs.shape[1:])}: {_first_line(error)}") from error
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        if shape != (len(inputs[:2]), classes):
+            raise ValueError(
+                f"the network returns {shape} for {len(inputs[:2])} samples; it must return a score for each of {classes} classes, "
+                f"{(len(inputs[:2]), classes)}"
+            )
 
     def scores(self, models: Sequence[Weights], X: Any) -> np.ndarray:
         """Logits, (models, inputs, classes), one network after the other."""
@@ -103,11 +127,7 @@ class TorchLearner:
         """Trains one full chunk; slots without a job train on the first sample, which nobody looks at."""
         seeds = [slots[s].seed if s in slots else 0 for s in range(self.chunk)]
         networks = [seeded(self.factory, seed).to(self.device) for seed in seeds]
-        parameters, buffers = stack_module_state(networks)
-        if buffers:
-            raise ValueError(
-                f"the network keeps statistics of its inputs ({', '.join(buffers)}); use GroupNorm instead of BatchNorm"
-            )
+        parameters, _ = stack_module_state(networks)
         skeleton = networks[0]
 
         def loss(weights: Weights, x: Tensor, target: Tensor) -> Tensor:
@@ -119,11 +139,30 @@ class TorchLearner:
         nothing = np.zeros((self.steps, self.batch), dtype=np.int64)
         order = np.stack([draws(slots[s], self.steps, self.batch) if s in slots else nothing for s in range(self.chunk)], axis=1)
         for index in torch.as_tensor(order, device=self.device):
-            for name, gradient in gradients(parameters, inputs[index], labels[index]).items():
+            for name, gradient in _several(gradients, parameters, inputs[index], labels[index]).items():
                 parameters[name].grad = gradient
             optimizer.step()
             schedule.step()
         return {name: parameter.detach() for name, parameter in parameters.items()}
+
+
+def refuse_statistics(network: nn.Module) -> None:
+    """A ValueError where a network has buffers."""
+    buffers = [name for name, _ in network.named_buffers()]
+    if buffers:
+        raise ValueError(f"the network keeps statistics of its inputs ({', '.join(buffers)}); use GroupNorm instead of BatchNorm")
+
+
+def _several(gradients: Callable[..., Weights], *arguments: Any) -> Weights:
+    """Gradients of many networks at once; a ValueError where torch cannot batch what the network does."""
+    try:
+        return gradients(*arguments)
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"many copies of the network cannot be trained at once (torch.func.vmap: {_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
 
 
 def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -93,7 +93,14 @@ class Ensemble:
         scores = np.empty((len(classifiers), len(X), self.data.targets.outputs))
         learned = [j for j, content in enumerate(contents) if content and not content.startswith(_CONSTANT)]
         if learned:
-            scores[learned] = self.learner.scores([self.learner.load(contents[j] or b"") for j in learned], X)
+            found = np.asarray(self.learner.scores([self.learner.load(contents[j] or b"") for j in learned], X))
+            wanted = (len(learned), len(X), self.data.targets.outputs)
+            if found.shape != wanted or found.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"{type(self.learner).__name__}.scores gives {found.dtype} {list(found.shape)}; it must give numbers "
+                    f"{list(wanted)}, (models, inputs, {'classes' if wanted[2] > 1 else '1'})"
+                )
+            scores[learned] = found
         for j in set(range(len(contents))) - set(learned):
             scores[j] = self.data.targets.scores((contents[j] or b"").removeprefix(_CONSTANT).decode())
         return scores

@@ -147,7 +147,13 @@ def places_of(scores: np.ndarray) -> np.ndarray:
 
 
 def votes_from_scores(scores: np.ndarray, ids: np.ndarray | None = None) -> Votes:
-    """Votes by score, (classifiers, inputs, classes), ties to the smaller class, with the ranks that run-offs need."""
+    """Votes by score, (classifiers, inputs, classes), ties to the smaller class, with the ranks that run-offs need.
+
+    A ValueError for a single score: no other class could win.
+    """
+    scores = np.asarray(scores)
+    if scores.ndim != 3 or scores.shape[2] < 2:
+        raise ValueError(f"scores must be (classifiers, inputs, classes) with at least two classes, got {list(scores.shape)}")
     places = places_of(scores)
     return Votes(np.argmin(places, axis=-1).astype(np.uint8), scores.shape[-1], ids, places)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import codecs
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from certify.io.text import read_json
 from certify.report.formats import Report
 
 Options = Mapping[str, Any]
@@ -49,7 +50,7 @@ def report(paths: Sequence[Path], options: Options, progress: Progress = silent)
 def kind_of(path: Path) -> Kind:
     """The kind of a file; a ValueError that lists all kinds where it is none of them."""
     with open(path, "rb") as file:
-        head = file.read(256)
+        head = file.read(256).removeprefix(codecs.BOM_UTF8)
     found = next((kind for kind in KINDS if kind.begins.match(head)), None)
     if found is None:
         raise ValueError(f"{path}: not a file to report on; there are {', '.join(kind.name for kind in KINDS)}")
@@ -90,14 +91,7 @@ def _smoothing(paths: Sequence[Path], options: Options, progress: Progress) -> R
 def _poisoning(paths: Sequence[Path], options: Options, progress: Progress) -> Report:
     from certify.report.poisoning import report, summary
 
-    return report([summary(path.stem, _json(path)) for path in paths], options.get("edits"))
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); was it cut off?") from error
+    return report([summary(path.stem, read_json(path)) for path in paths], options.get("edits"))
 
 
 KINDS: Sequence[Kind] = (

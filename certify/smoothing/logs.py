@@ -8,11 +8,16 @@ begin with one header (settings, versions, hashes) and go on with one certificat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import operator
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from certify.io.text import decoded, read_text
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 
@@ -47,7 +52,7 @@ class Log:
 
 def read_log(path: str | Path) -> Log:
     """A log in either form; a ValueError names the line that cannot be read."""
-    lines = Path(path).read_text().splitlines()
+    lines = read_text(path).splitlines()
     return _read_json(str(path), lines) if lines and lines[0].startswith("{") else _read_tsv(str(path), lines)
 
 
@@ -71,8 +76,43 @@ def floor_digits(radius: float, digits: int = 3) -> str:
 
 def kept_lines(path: Path) -> list[str]:
     """The complete lines of a file; a last line without its end, where a run was cut off, is left out."""
-    text = path.read_text() if path.is_file() else ""
-    return text[: text.rfind("\n") + 1].splitlines()
+    content = path.read_bytes() if path.is_file() else b""
+    return decoded(content[: content.rfind(b"\n") + 1], path).splitlines()
+
+
+def parsed(path: Path, number: int, line: str) -> dict[str, Any]:
+    """The JSON object in a line of a log; a ValueError names the line that is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}:{number}: not JSON ({error}); is the file damaged?") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}:{number}: expected an object, found {line[:40]}; is the file damaged?")
+    return found
+
+
+def write_whole(path: Path, lines: Iterable[str]) -> None:
+    """Writes lines in one step: whoever reads finds the old file or the new one."""
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    os.replace(partial, path)
+
+
+@contextmanager
+def only_writer(file: IO[str]) -> Iterator[None]:
+    """Holds a file against other processes that would write to it too: theirs is the ValueError. On POSIX systems."""
+    try:
+        import fcntl
+    except ImportError:  # elsewhere nobody is held off
+        yield
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"{file.name}: another process is writing to it; wait, or write to another --out") from None
+    except OSError:  # a file system without locks
+        pass
+    yield
 
 
 def _read_tsv(path: str, lines: list[str]) -> Log:
@@ -93,14 +133,17 @@ def _tsv_row(path: str, number: int, row: Mapping[str, str]) -> Row:
 
 
 def _read_json(path: str, lines: Iterable[str]) -> Log:
-    try:
-        header, *records = (json.loads(line) for line in lines if line.strip())
-        rows = tuple(
-            Row(r["idx"], r["label"], r["predict"], r["radius"], int(r["label"] == r["predict"]), r["seconds"]) for r in records
-        )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not JSON lines of a certification run ({error}); is the last line cut off?") from error
+    header, *records = (parsed(Path(path), number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    rows = tuple(_json_row(path, number, record) for number, record in enumerate(records, start=2))
     return Log(path, rows, tuple(repr(row.radius) for row in rows), header, tuple(records))
+
+
+def _json_row(path: str, number: int, record: Mapping[str, Any]) -> Row:
+    try:
+        idx, label, predict = (operator.index(record[name]) for name in ("idx", "label", "predict"))
+        return Row(idx, label, predict, float(record["radius"]), int(label == predict), float(record["seconds"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}:{number}: no record of a certification run ({error}); is the line cut off?") from None
 
 
 def _clock(seconds: float) -> str:

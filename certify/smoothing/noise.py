@@ -31,6 +31,8 @@ REACH = 9
 WIDEST = 14.0
 """Largest sigma in units of the input range whose noise fits 16-bit integers."""
 
+MOST = 1e30
+"""Largest scale of noise in floating point: nine sigma of it stay far inside the range of float32."""
 
 GRIDS = (255, 16)
 """Numbers of levels that images commonly have: bytes, and the grey levels of scikit-learn's digits."""
@@ -108,6 +110,9 @@ class Gaussian:
     arithmetic: ClassVar[str] = "real"
     norm: ClassVar[float] = 2.0
 
+    def __post_init__(self) -> None:
+        _check_scale("sigma", self.sigma)
+
     @property
     def scale(self) -> float:
         """sigma."""
@@ -140,6 +145,9 @@ class Uniform:
     arithmetic: ClassVar[str] = "real"
     norm: ClassVar[float] = 1.0
 
+    def __post_init__(self) -> None:
+        _check_scale("the half width", self.half_width)
+
     @property
     def scale(self) -> float:
         """Half the width."""
@@ -157,6 +165,11 @@ class Uniform:
     def slack(self, dimension: int) -> float:
         """0 by assumption."""
         return 0.0
+
+
+def _check_scale(name: str, value: float) -> None:
+    if not 0 < value <= MOST:
+        raise ValueError(f"{name} of noise must be positive and at most {MOST:g}, got {value}")
 
 
 def gaussian_for(x: Tensor, sigma: float) -> Noise:

@@ -17,7 +17,7 @@ from torch import Tensor
 from certify.smoothing.certificate import ABSTAIN, Certificate
 from certify.smoothing.decision import Decision
 from certify.smoothing.ledger import Ledger
-from certify.smoothing.logs import kept_lines, tsv_header, tsv_row
+from certify.smoothing.logs import kept_lines, only_writer, parsed, tsv_header, tsv_row, write_whole
 from certify.smoothing.smoothed import Smoothed, input_bytes
 
 Advance = Callable[[int], None]
@@ -43,7 +43,11 @@ def record(certificate: Certificate, row: int, label: int, x: Tensor, seconds: f
     """What the log holds of one input."""
     place = {"idx": row, "label": label, "predict": certificate.label, "radius": certificate.radius, "seconds": seconds}
     evidence = {name: value for name, value in certificate.to_dict().items() if name not in ("label", "radius", "index")}
-    return place | {"input_sha256": hashlib.sha256(input_bytes(x)).hexdigest()} | evidence
+    return place | {"input_sha256": _digest(x)} | evidence
+
+
+def _digest(x: Tensor) -> str:
+    return hashlib.sha256(input_bytes(x)).hexdigest()
 
 
 def certificate_of(record: Record) -> Certificate:
@@ -54,33 +58,50 @@ def certificate_of(record: Record) -> Certificate:
 class Journal:
     """The two files of a run, `OUT.jsonl` and `OUT.tsv`: lines are added and flushed one by one.
 
-    A run that finds its own earlier lines goes on after them; lines of a run with other settings are a ValueError.
+    A run that finds its own earlier lines goes on after them; lines of a run with other settings are a ValueError. At no moment do the
+    files hold less than before: a process may be killed at any.
     """
 
     def __init__(self, out: Path, header: Mapping[str, Any]) -> None:
-        self.tsv, self.jsonl = out.with_suffix(".tsv"), out.with_suffix(".jsonl")
+        stem = out.with_suffix("") if out.suffix in (".tsv", ".jsonl") else out
+        self.tsv, self.jsonl = (stem.with_name(stem.name + ending) for ending in (".tsv", ".jsonl"))
         self.header = json.dumps(header, sort_keys=True)
-        lines = kept_lines(self.jsonl)
-        self.records: list[Record] = [json.loads(line) for line in lines[1:]]
-        if lines and not _same_run(json.loads(lines[0]), header):
+        lines = [parsed(self.jsonl, number, line) for number, line in enumerate(kept_lines(self.jsonl), start=1)]
+        self.records: tuple[Record, ...] = tuple(lines[1:])
+        self._lines = len(lines)
+        if lines and not _same_run(lines[0], header):
             raise ValueError(f"{self.jsonl} holds a run with other settings; remove it or write to another --out")
         if not lines and self.tsv.exists():
             raise ValueError(f"{self.tsv} exists, but not the {self.jsonl.name} to continue it from; write to another --out")
 
+    def done(self, x: Tensor) -> set[int]:
+        """The inputs that were certified before; a ValueError where one of them is not the row of `x` that it was then."""
+        for entry in self.records:
+            row = entry.get("idx")
+            if not isinstance(row, int) or not 0 <= row < len(x) or entry.get("input_sha256") != _digest(x[row]):
+                raise ValueError(
+                    f"{self.jsonl}: idx {row} was another input when this run began; the data have changed: write to another --out"
+                )
+        return {entry["idx"] for entry in self.records}
+
     @contextmanager
     def writing(self) -> Iterator[Callable[[Record], None]]:
         """Gives a function that adds a record to both files; what was there, complete lines only, stays."""
-        with open(self.jsonl, "w") as jsonl, open(self.tsv, "w") as tsv:
-            print(self.header, file=jsonl)
-            print(tsv_header(), file=tsv)
+        with open(self.jsonl, "a+", encoding="utf-8") as jsonl, only_writer(jsonl):
+            lines = kept_lines(self.jsonl)
+            if len(lines) != self._lines:
+                raise ValueError(f"{self.jsonl}: another process has written to it meanwhile; start again")
+            jsonl.truncate(self.jsonl.read_bytes().rfind(b"\n") + 1)  # of a line cut off nothing stays
+            if not lines:
+                print(self.header, file=jsonl, flush=True)
+            write_whole(self.tsv, [tsv_header(), *map(tsv_row, self.records)])
+            with open(self.tsv, "a", encoding="utf-8") as tsv:
 
-            def add(entry: Record) -> None:
-                print(json.dumps(entry), file=jsonl, flush=True)
-                print(tsv_row(entry), file=tsv, flush=True)
+                def add(entry: Record) -> None:
+                    print(json.dumps(entry), file=jsonl, flush=True)
+                    print(tsv_row(entry), file=tsv, flush=True)
 
-            for entry in self.records:
-                add(entry)
-            yield add
+                yield add
 
 
 def run(
@@ -96,7 +117,7 @@ def run(
 ) -> Ledger:
     """Certifies the rows that the journal does not hold yet, in order, and returns the ledger of the whole run."""
     ledger = Ledger(alpha)
-    done = {entry["idx"] for entry in journal.records}
+    done = journal.done(x)
     ledger.enter(done)
     advance(len(done))
     missing = [row for row in rows if row not in done]
@@ -140,7 +161,7 @@ def run_sequential(
 ) -> Ledger:
     """Decides the rows that the journal does not hold yet, as their answers come, and returns the ledger of the whole run."""
     ledger = Ledger(alpha)
-    done = {entry["idx"] for entry in journal.records}
+    done = journal.done(x)
     ledger.enter(done)
     advance(len(done))
     missing = [row for row in rows if row not in done]
@@ -166,7 +187,7 @@ def decision_record(decision: Decision, row: int, label: int, x: Tensor, seconds
     place = {"idx": row, "label": label, "predict": predict, "radius": radius, "seconds": seconds}
     evidence = {name: value for name, value in decision.to_dict().items() if name not in ("label", "radius", "index")}
     asked = {"radius_asked": decision.radius, "candidate": decision.label}
-    return place | asked | {"input_sha256": hashlib.sha256(input_bytes(x)).hexdigest()} | evidence
+    return place | asked | {"input_sha256": _digest(x)} | evidence
 
 
 def decision_of(record: Record) -> Decision:

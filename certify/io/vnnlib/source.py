@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 from typing import NoReturn
 
+from certify.io.text import decoded
+
 SKIP = r"\s*(?:;[^\n]*(?:\n|\Z)\s*)*"
 """White space and comments."""
 
@@ -58,11 +60,11 @@ class Cursor:
 def read_text(path_or_text: str | os.PathLike[str]) -> tuple[str, str]:
     """The text of a property, and a name for messages: of a file (gzipped or not), or of a string that is a property itself."""
     if isinstance(path_or_text, str) and "(" in path_or_text and not os.path.exists(path_or_text[:4096]):
-        return path_or_text, "property"
+        return path_or_text.removeprefix("\ufeff"), "property"
     path = Path(path_or_text)
     data = path.read_bytes()
     try:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: the gzip file is damaged ({error}); copy it again") from None
-    return data.decode("utf-8", errors="replace"), str(path)
+    return decoded(data, path, errors="replace"), str(path)  # comments may be in any code
