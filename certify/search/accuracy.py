@@ -21,6 +21,7 @@ from certify.bounds.rounding import OUTWARD
 from certify.environment import proving
 from certify.model import Model
 from certify.search.attack import pgd
+from certify.search.comparison import affordable, compare_at
 from certify.sets import LpBall
 from certify.specification import Rationals, rational
 from certify.specification.exact import round_down, round_up
@@ -104,7 +105,8 @@ def evaluate(
     """Outcomes of consecutive batches of x, (n, *input), with labels (n,); computed in the dtype and on the device of x.
 
     The attack runs on what is classified correctly, and each method on what the attack left standing. A network with one output tells
-    two classes apart at `threshold`, which may be exact.
+    two classes apart at `threshold`, which may be exact. The graph is held against the original model at some inputs of every batch:
+    a `GraphError` where they differ.
     """
     model = model.frozen()
     if not len(x):
@@ -118,6 +120,7 @@ def evaluate(
     for start in range(0, len(x), batch):
         with proving(x.dtype, x.device):
             part = slice(start, start + batch)
+            compare_at(model, list(x[part][: affordable(model)].cpu().numpy()))
             outcome = _evaluate_batch(model, x[part], labels[part], threat, methods, threshold, seed + start)
         yield outcome
 

@@ -15,6 +15,7 @@ from certify.graph import GraphError
 from certify.graph.formats import FORMATS
 from certify.graph.noise import work
 from certify.io.agreement import require_agreement
+from certify.model import Model
 from certify.search.stage import Problem, count
 from certify.specification import Ball, Boxes
 
@@ -30,17 +31,32 @@ def compare_on_sets(problem: Problem) -> str:
     model = problem.model
     if model.reference is None:
         return "the model was built by hand: there is no original to compare the graph with"
-    points = set_points(problem, int(np.clip(_WORK // max(work(model.graph), 1), _LEAST, _MOST)))
+    points = set_points(problem, affordable(model))
     if not points:
         return "the input sets are empty: there is no point at which to compare the graph with the original"
-    shaped = [point.reshape(model.graph.input_shape) for point in points]
-    try:
-        compared = require_agreement(model.graph, model.reference, shaped, model.precision, "the original model")
-    except GraphError as error:
-        raise GraphError(f"{error}; no verdict is given") from error
+    compared = compare_at(model, points)
     silent = int((~compared).sum())
     unknown = f"; {silent} of {compared.size} outputs are not defined or overflow there" if silent else ""
     return f"the graph agrees with the original model at {count(len(points), 'point')} of the input sets{unknown}"
+
+
+def affordable(model: Model) -> int:
+    """How many points a comparison of this model takes."""
+    return int(np.clip(_WORK // max(work(model.graph), 1), _LEAST, _MOST))
+
+
+def compare_at(model: Model, points: Sequence[Array]) -> NDArray[np.bool_]:
+    """Which outputs could be compared at some of the points, in any shape of one input; a `GraphError` where the original differs.
+
+    A model without an original has nothing to differ from.
+    """
+    if model.reference is None:
+        return np.zeros(model.graph.output_shape, dtype=bool)
+    shaped = [FORMATS[model.precision].round(point).reshape(model.graph.input_shape) for point in points]
+    try:
+        return require_agreement(model.graph, model.reference, shaped, model.precision, "the original model")
+    except GraphError as error:
+        raise GraphError(f"{error}; no verdict is given") from error
 
 
 def set_points(problem: Problem, most: int) -> list[Array]:

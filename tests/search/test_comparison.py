@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from certify.graph import Graph, GraphBuilder, GraphError
 from certify.graph.evaluate import evaluate
 from certify.io.vnnlib import read_vnnlib
 from certify.model import Model
+from certify.search.accuracy import Threat
+from certify.search.accuracy import evaluate as evaluate_accuracy
 from certify.search.comparison import compare_on_sets, set_points
 from certify.search.evidence import Discard
 from certify.search.nearest import MOST, Nearest
@@ -90,6 +93,22 @@ def test_the_plan_says_how_many_points_agree_or_that_there_is_no_original() -> N
     graph, spec = graph_of("relu"), question(0, 1, "(>= Y_0 2)")
     assert "agrees with the original model at" in verify(Model(graph, reference=exactly(graph)), spec).plan
     assert "no original to compare" in verify(Model(graph), spec).plan
+
+
+def test_certified_accuracy_is_about_the_original_too() -> None:
+    builder = GraphBuilder()
+    x = builder.add("clip", [builder.input("x", (1, 2))], attrs={"min": -1e6, "max": 1e6})
+    graph = builder.build(builder.add("scale", [x], {"factor": builder.constant("f", np.array([1.0, 0.5]))}))
+    data, labels = torch.tensor([[100.0, 20.0]], dtype=torch.float64), torch.tensor([0])
+
+    def certified(original: Callable[[np.ndarray], np.ndarray]) -> bool:
+        model = Model(graph, reference=original)
+        [outcome] = evaluate_accuracy(model, data, labels, Threat(0.5, domain=None), ["crown"])
+        return bool(outcome.certified["crown"].all())
+
+    assert certified(exactly(graph))
+    with pytest.raises(GraphError, match=r"output 1 is 10\.1 in the original model and 10 in the graph"):
+        certified(lambda x: x * np.array([[1.0, 0.505]]))
 
 
 def test_empty_sets_hold_no_point_to_compare_at() -> None:
