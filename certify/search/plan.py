@@ -71,7 +71,7 @@ _CHAIN, _BOXES, _NEURONS, _PROGRAMS = (
     ("neuron splitting", "neuron_split:split_neurons"),
     ("splitting by linear programs", "lp_split:split_by_lp"),
 )
-_CHEAP = (_EXACT, _QUICK, _BOUNDS["ibp"], _BOUNDS["crown"], _THOROUGH, _LEAKING, _DECIMALS)
+_CHEAP = (_EXACT, _BOUNDS["ibp"], _QUICK, _BOUNDS["crown"], _THOROUGH, _LEAKING, _DECIMALS)
 _FIRM = (*_CHEAP, _BOUNDS["alpha-crown"], _LONG)
 
 

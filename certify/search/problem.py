@@ -31,6 +31,10 @@ class Table:
         """Numbers of the atoms that belong to some clauses."""
         return np.flatnonzero(open_[self.clause])
 
+    def excluded(self, atoms: NDArray[np.intp], lower: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which atoms hold nowhere, given lower bounds of their left sides: (len(atoms),)."""
+        return np.asarray((lower > self.rhs[atoms]) | (self.strict[atoms] & (lower >= self.rhs[atoms])))
+
 
 def tabulate(spec: Specification) -> Table:
     """The table of a bound specification."""

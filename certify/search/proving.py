@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, prod
 
 import numpy as np
@@ -11,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from certify.bounds.budget import Budget
-from certify.bounds.compute import Objective, bound_rows, relax
+from certify.bounds.compute import Objective, bound_rows
 from certify.bounds.relaxed import Relaxed
-from certify.bounds.rounding import OUTWARD
 from certify.graph import GraphError
 from certify.model import Model
 from certify.operators.rows import DenseRows
+from certify.search.enough import relax_until
 from certify.search.problem import Table
 from certify.search.stage import Problem, Progress, count
 from certify.specification import Specification
@@ -31,12 +33,13 @@ def exclude(problem: Problem, progress: Progress, *, method: str) -> Progress:
     atoms = table.of_clauses(progress.open)
     before = int(progress.open.sum())
     try:
-        lower = lower_bounds(problem.model, problem.spec, table, atoms, method, deadline=problem.deadline, device=problem.device)
+        lower = lower_bounds(
+            problem.model, problem.spec, table, atoms, method, deadline=problem.deadline, device=problem.device, enough=True
+        )
     except GraphError as error:
         return progress.noted(f"{method}: gives no bounds here: {error}")
-    excluded = (lower > table.rhs[atoms]) | (table.strict[atoms] & (lower >= table.rhs[atoms]))
     open_ = progress.open.copy()
-    open_[table.clause[atoms[excluded]]] = False
+    open_[table.clause[atoms[table.excluded(atoms, lower)]]] = False
     margin = progress.margin.copy()
     # Rounded down, so that the figure is as safe as the verdict.
     np.maximum.at(margin, table.clause[atoms], np.nextafter(lower - table.rhs[atoms], -inf))
@@ -53,14 +56,18 @@ def lower_bounds(
     *,
     deadline: float = inf,
     device: torch.device | str = "cpu",
+    enough: bool = False,
 ) -> NDArray[np.float64]:
     """A lower bound of the left side of each of the atoms over its input set, in real arithmetic: (len(atoms),).
+
+    With `enough`, bounds need be no better than that every clause of the atoms is excluded.
 
     Atoms with the same row over the same set are bounded once, and sets are relaxed once for all their atoms. Work stops
     at the deadline (time.monotonic), and leaves bounds that are loose, or -inf. A ValueError where something is NaN.
     """
     key = table.region[atoms] * np.intp(max(len(table.directions.rhs), 1)) + table.direction[atoms]
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
     distinct = atoms[first]  # sorted by region
     result = np.full(len(distinct), -inf)
     regions, starts = np.unique(table.region[distinct], return_index=True)
@@ -70,13 +77,14 @@ def lower_bounds(
         if time.monotonic() > deadline:
             break
         chunk = slice(starts[i], ends[min(i + size, len(regions)) - 1])
-        result[chunk] = _bound_chunk(
-            model, spec, table, distinct[chunk], regions[i : i + size], method, device, Budget(deadline=deadline)
-        )
+        rows = _Rows(table, distinct[chunk], regions[i : i + size])
+        mine = np.flatnonzero((inverse >= chunk.start) & (inverse < chunk.stop))
+        proves = partial(_all_excluded, table, atoms[mine], inverse[mine] - chunk.start) if enough else _nothing
+        result[chunk] = _bound_chunk(model, spec, rows, method, device, Budget(deadline=deadline), proves)
     if np.isnan(result).any():
         raise ValueError(f"{model.name}: a bound by {method} is NaN; the network overflows on the input set")
     result[np.isinf(result)] = -inf  # an overflow says nothing
-    return result[inverse.reshape(-1)]
+    return result[inverse]
 
 
 def _boxes_per_chunk(model: Model) -> int:
@@ -84,26 +92,47 @@ def _boxes_per_chunk(model: Model) -> int:
     return max(1, min(_MAX_BOXES, _CHUNK_ELEMENTS // max(elements, 1)))
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Atoms of a table that lie over some regions, in ascending order."""
+
+    table: Table
+    atoms: NDArray[np.intp]
+    regions: NDArray[np.intp]
+
+    def bound(self, relaxed: Relaxed, method: str) -> NDArray[np.float64]:
+        """A lower bound of each on a network relaxed over the regions."""
+        graph, device, table, atoms = relaxed.program.graph, relaxed.program.device, self.table, self.atoms
+        owner = torch.from_numpy(np.searchsorted(self.regions, table.region[atoms])).to(device)
+        outputs = coefficients(table.directions.outputs, table.direction[atoms], graph.output_shape, device)
+        assert outputs is not None
+        inputs = coefficients(table.directions.inputs, table.direction[atoms], graph.input_shape, device)
+        with torch.no_grad():
+            bounds = bound_rows(relaxed, Objective(owner, outputs, inputs), method).cpu().numpy()
+        return np.asarray(bounds - lost_digits(relaxed, table, atoms, owner))
+
+
+Judge = Callable[[NDArray[np.float64]], bool]
+
+
+def _nothing(lower: NDArray[np.float64]) -> bool:
+    """No bounds are good enough."""
+    return False
+
+
+def _all_excluded(table: Table, atoms: NDArray[np.intp], row: NDArray[np.intp], lower: NDArray[np.float64]) -> bool:
+    """Whether every clause of the atoms is excluded by bounds of rows, of which `row` is that of each atom."""
+    done = table.excluded(atoms, lower[row])
+    return set(table.clause[atoms[done]].tolist()) == set(table.clause[atoms].tolist())
+
+
 def _bound_chunk(
-    model: Model,
-    spec: Specification,
-    table: Table,
-    atoms: NDArray[np.intp],
-    regions: NDArray[np.intp],
-    method: str,
-    device: torch.device | str,
-    budget: Budget,
+    model: Model, spec: Specification, rows: _Rows, method: str, device: torch.device | str, budget: Budget, judge: Judge
 ) -> NDArray[np.float64]:
-    graph = model.graph
-    region = spec.inputs.region(regions).map(lambda t: t.reshape(-1, *graph.input_shape).to(device))
-    relaxed = relax(model.program(torch.float64, device), region, method, rounding=OUTWARD, budget=budget)
-    owner = torch.from_numpy(np.searchsorted(regions, table.region[atoms])).to(device)
-    outputs = coefficients(table.directions.outputs, table.direction[atoms], graph.output_shape, device)
-    assert outputs is not None
-    inputs = coefficients(table.directions.inputs, table.direction[atoms], graph.input_shape, device)
-    with torch.no_grad():
-        bounds = bound_rows(relaxed, Objective(owner, outputs, inputs), method).cpu().numpy()
-    return bounds - lost_digits(relaxed, table, atoms, owner)
+    region = spec.inputs.region(rows.regions).map(lambda t: t.reshape(-1, *model.graph.input_shape).to(device))
+    program = model.program(torch.float64, device)
+    relaxed = relax_until(program, region, method, budget, lambda known: judge(rows.bound(known, "crown-ibp")))
+    return rows.bound(relaxed, method)
 
 
 def coefficients(
