@@ -7,7 +7,7 @@ No torch, no onnx.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -107,17 +107,52 @@ def gather(builder: GraphBuilder, nodes: Sequence[str], constants: Sequence[Cons
     names = [constant(builder, value, f"{source}.value") for value in constants]
     sizes = [prod(builder.shape(x)) for x in nodes] + [prod(builder.constant_shape(name)) for name in names]
     starts = np.cumsum([0, *sizes])
-    used = [i for i, size in enumerate(sizes) if ((index >= starts[i]) & (index < starts[i] + size)).any()]
-    first = nodes[used[0]]
-    if used[-1] < len(nodes) and len(used) == 1:
-        return take(builder, first, index - starts[used[0]], source)
-    parts, renumbered, total = [], np.zeros_like(index), 0
+    found = np.searchsorted(starts, index, side="right") - 1
+    found = np.where(index < starts[found] + np.asarray(sizes)[found], found, -1)
+    used = np.unique(found)
+    if len(used) == 1 and used[0] < len(nodes):
+        return take(builder, nodes[used[0]], index - starts[used[0]], source)
+    pieces: dict[str, list[tuple[Array, Array]]] = {}
     for i in used:
-        whole = nodes[i] if i < len(nodes) else constant_node(builder, first, names[i - len(nodes)], f"{source}.constant")
-        parts.append(reshape(builder, whole, (sizes[i],), f"{source}.flat"))
-        renumbered = np.where((index >= starts[i]) & (index < starts[i] + sizes[i]), index - starts[i] + total, renumbered)
-        total += sizes[i]
-    return take(builder, builder.add("concat", parts, attrs={"axis": 0}, source=f"{source}.parts"), renumbered, source)
+        at = np.flatnonzero(found == i)
+        whole = nodes[i] if i < len(nodes) else constant_node(builder, nodes[0], names[i - len(nodes)], f"{source}.constant")
+        for origin, places, positions in _origins(builder, whole, at, index.ravel()[at] - starts[i]):
+            pieces.setdefault(origin, []).append((places, positions))
+    return _collected(builder, pieces, index.shape, source)
+
+
+def _origins(builder: GraphBuilder, x: str, places: Array, positions: Array) -> Iterator[tuple[str, Array, Array]]:
+    """Elements of a node at flat positions, as elements of the nodes that it takes them from; with each the place it goes to."""
+    node = builder.node(x)
+    fixed = [builder.fixed(name) for name in node.params.values()]
+    if node.op == "reshape":
+        yield from _origins(builder, node.inputs[0], places, positions)
+    elif node.op == "take" and all(isinstance(value, np.ndarray) for value in fixed):
+        yield from _origins(builder, node.inputs[0], places, fixed[0].ravel()[positions])
+    elif node.op == "concat" and len(node.shape) == 1:
+        start = 0
+        for part in node.inputs:
+            end = start + builder.shape(part)[0]
+            own = (positions >= start) & (positions < end)
+            if own.any():
+                yield from _origins(builder, part, places[own], positions[own] - start)
+            start = end
+    else:
+        yield x, places, positions
+
+
+def _collected(builder: GraphBuilder, pieces: Mapping[str, list[tuple[Array, Array]]], shape: Shape, source: str) -> str:
+    """A node whose elements at the places are those of other nodes at the positions."""
+    index, start, parts = np.zeros(prod(shape), np.int64), 0, []
+    for x, elements in pieces.items():
+        for places, positions in elements:
+            index[places] = start + positions
+        parts.append(x)
+        start += prod(builder.shape(x))
+    if len(parts) == 1:
+        return take(builder, parts[0], index.reshape(shape), source)
+    flat = [reshape(builder, x, (prod(builder.shape(x)),), f"{source}.flat") for x in parts]
+    return take(builder, builder.add("concat", flat, attrs={"axis": 0}, source=f"{source}.parts"), index.reshape(shape), source)
 
 
 def matmul(builder: GraphBuilder, x: str, weight: str, source: str) -> str:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from certify.graph import GraphBuilder, GraphError
+from certify.graph import Graph, GraphBuilder, GraphError
 from certify.graph.evaluate import evaluate
+from certify.graph.passes import normalise
 from certify.io.torch.call import Constant, Variable
 from certify.io.torch.program import read_program
 
@@ -38,16 +39,20 @@ def point(seed: int) -> Tensor:
 
 
 def assert_read_as_it_is(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    graph = graph_of(function)
+    for seed in range(3):
+        expected = Function(function)(point(seed)).detach().numpy()
+        np.testing.assert_allclose(evaluate(graph, point(seed).numpy()), expected, rtol=1e-12, atol=1e-12)
+
+
+def graph_of(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Graph:
     module = Function(function)
     program = torch.export.export(module, (point(0),), strict=False)
     builder = GraphBuilder()
     kept = {**program.constants, **dict(module.named_parameters()), **dict(module.named_buffers())}
     stored = [kept[str(spec.target)] for spec in program.graph_signature.input_specs if spec.kind.name != "USER_INPUT"]
     inputs = [*(Constant(t.detach()) for t in stored), Variable(builder.input("x", (3, 4)), point(0))]
-    graph = builder.build(read_program(program, builder, inputs))
-    for seed in range(3):
-        expected = module(point(seed)).detach().numpy()
-        np.testing.assert_allclose(evaluate(graph, point(seed).numpy()), expected, rtol=1e-12, atol=1e-12)
+    return builder.build(read_program(program, builder, inputs))
 
 
 # --- generated programs --------------------------------------------------------------------------------------------------------
@@ -163,6 +168,18 @@ def partly_empty(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
     return y
 
 
+def element_by_element(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+    y = torch.zeros(3, 12, dtype=x.dtype)
+    for i in range(12):
+        y[:, i] = x[:, i % 4] * i
+    return y
+
+
+def test_a_tensor_that_is_written_element_by_element_is_put_together_once() -> None:
+    assert_read_as_it_is(element_by_element)
+    assert len([n for n in normalise(graph_of(element_by_element)).nodes if n.op == "concat"]) == 1
+
+
 def changes_its_buffer(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
     kept.view(2, 2)[0].mul_(2.0)
     return x * kept
@@ -177,6 +194,8 @@ REFUSED: list[tuple[Callable[[Tensor, Tensor, Tensor], Tensor], str]] = [
     (lambda x, weight, kept: torch.zeros(3, 4, dtype=torch.float16).copy_(x) + x, r"copy_.*torch\.float16"),
     (lambda x, weight, kept: x.index_put((torch.tensor([0, 0]),), x[:2]), "one place several times"),
     (lambda x, weight, kept: x + torch.randn(4), "randn.*random"),
+    (lambda x, weight, kept: x + x.max(1, keepdim=True)[1], "found its values"),
+    (lambda x, weight, kept: x.unfold(1, 2, 1).mul_(2.0), "one place in memory"),
 ]
 
 

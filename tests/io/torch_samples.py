@@ -150,6 +150,7 @@ CASES = [
         ("index.Tensor", [None, None, torch.tensor([True, False, True, True, False, False])]),
         ("gather.default", 1, torch.tensor([[[0, 1, 2, 3, 0, 1]]])),
         ("take.default", torch.tensor([5, 23])),
+        ("take_along_dim.default", torch.tensor([[[0, 5], [2, 2], [1, 0], [4, 4]]]), 2),
         ("split.Tensor", 4, 2),
         ("split.sizes", [1, 5], 2),
         ("split_with_sizes.default", [1, 3], 1),
@@ -217,7 +218,7 @@ CASES = [
         shape=(1, 2, 2, 3, 2),
     ),
     *elementwise(
-        """clone.default contiguous.default detach.default alias.default lift_fresh_copy.default lift_fresh.default
+        """clone.default real.default contiguous.default detach.default alias.default lift_fresh_copy.default lift_fresh.default
         _to_copy.default to.dtype_layout"""
     ),
     *elementwise("to.dtype", torch.float64),
@@ -264,6 +265,13 @@ CASES = [
     Case("where.self", (2, 3), (torch.tensor([True, False, True]), X, X)),
     Case("where.ScalarOther", (2, 3), (torch.tensor([True, False, True]), X, 0.5)),
     Case("where.ScalarSelf", (2, 3), (torch.tensor([True, False, True]), 0.5, X)),
+    *(Case(f"{name}.default", (2, 3), ([X, rand(2, 3), X],)) for name in ("hstack", "vstack", "dstack", "column_stack")),
+    Case("block_diag.default", (2, 3), ([rand(1, 2), X, X],)),
+    Case("hstack.default", (3,), ([X, torch.tensor([1.0, 2.0])],)),
+    Case("put.default", (2, 3), (X, torch.tensor([4, 1]), rand(2))),
+    Case("put.default", (2,), (rand(2, 3), torch.tensor([4, 4]), X, True)),
+    Case("col2im.default", (1, 8, 6), (X, [3, 4], [2, 2], [1, 1], [0, 0], [1, 1])),
+    Case("col2im.default", (4, 9), (X, [4, 4], [2, 2], [1, 1], [1, 1], [2, 2])),
     Case("copy.default", (3,), (rand(2, 3), X)),
     Case("copy.default", (2, 3), (X, rand(1))),
     Case("fill.Tensor", (), (rand(2, 3), X)),

@@ -47,6 +47,13 @@ class Choice:
     value: Tensor
 
 
+@dataclass(frozen=True)
+class Positions:
+    """Where an operation found its values: numbers that jump with the network's input, and that nobody may read."""
+
+    value: Tensor
+
+
 Part: TypeAlias = "Variable | Constant"
 
 Operand: TypeAlias = "str | Constant | float | None"
@@ -154,7 +161,7 @@ def plain(argument: Any) -> Any:
     """An argument with tensors in place of Variables and Constants."""
     if isinstance(argument, (list, tuple)):
         return [plain(entry) for entry in argument]
-    return argument.value if isinstance(argument, (Variable, Constant, Choice)) else argument
+    return argument.value if isinstance(argument, (Variable, Constant, Choice, Positions)) else argument
 
 
 def elements(builder: GraphBuilder, parts: Sequence[Part], index: Array, value: Tensor, source: str) -> Part:

@@ -132,7 +132,8 @@ DISTRIBUTIVE = (
     | MOVES
     | _names(
         """where.self where.Scalar where.ScalarSelf where.ScalarOther masked_fill.Scalar masked_fill.Tensor index_put.default
-        logical_not.default bitwise_not.default to.dtype to.device to.dtype_layout to.other type_as.default _to_copy.default
+        logical_not.default bitwise_not.default logical_and.default logical_or.default bitwise_and.Tensor bitwise_or.Tensor
+        __and__.Tensor __or__.Tensor to.dtype to.device to.dtype_layout to.other type_as.default _to_copy.default
         clone.default contiguous.default detach.default alias.default"""
     )
 )

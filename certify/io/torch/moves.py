@@ -81,7 +81,8 @@ HANDLERS: Mapping[str, Handler] = {
         """view.default _unsafe_view.default reshape.default view_as.default reshape_as.default flatten.using_ints unflatten.int
         squeeze.default squeeze.dim squeeze.dims unsqueeze.default expand.default expand_as.default broadcast_to.default
         repeat.default tile.default repeat_interleave.self_int slice.Tensor narrow.default select.int index_select.default
-        index.Tensor gather.default take.default split.Tensor split.sizes split_with_sizes.default chunk.default unbind.int
+        index.Tensor gather.default take.default take_along_dim.default
+        split.Tensor split.sizes split_with_sizes.default chunk.default unbind.int
         unsafe_chunk.default unsafe_split.Tensor tensor_split.sections tensor_split.indices hsplit.int vsplit.int flip.default
         fliplr.default flipud.default roll.default rot90.default pixel_shuffle.default pixel_unshuffle.default
         channel_shuffle.default native_channel_shuffle.default unfold.default diagonal.default ravel.default
@@ -100,6 +101,7 @@ HANDLERS: Mapping[str, Handler] = {
     ),
     **roll_out(
         """clone.default contiguous.default detach.default alias.default lift_fresh_copy.default lift_fresh.default _to_copy.default
+        real.default
         to.dtype to.device to.dtype_layout to.other type_as.default positive.default""",
         _identity,
     ),

@@ -22,6 +22,7 @@ from certify.io.torch.call import (
     Choice,
     Constant,
     Handler,
+    Positions,
     Variable,
     apply,
     argument_name,
@@ -59,6 +60,7 @@ def read_program(program: torch.export.ExportedProgram, builder: GraphBuilder, i
     A `GraphError` names the first operation that cannot be represented.
     """
     stored = [value for value in inputs if isinstance(value, Constant)]
+    inputs = [replace(value, value=value.value.contiguous()) if isinstance(value, Variable) else value for value in inputs]
     with torch.no_grad():
         reader = Reader(builder, stored)
         result = reader.run(program.graph_module, inputs)
@@ -169,6 +171,8 @@ class Reader:
 
     def _evaluate(self, node: fx.Node, target: OpOverload, arguments: Mapping[str, Any]) -> Any:
         name = short_name(target)
+        if any(isinstance(leaf, Positions) for leaf in _leaves(arguments)):
+            raise ValueError("it reads where another operation found its values, which jumps; read the values themselves")
         read = [arguments[READ[name]]] if name in READ else arguments
         if not any(isinstance(leaf, (Variable, Choice)) for leaf in _leaves(read)) or name in METADATA:
             return self._fold(node.name, target, arguments)
@@ -254,7 +258,7 @@ def _variables(nodes: Any, result: Any) -> Any:
         return replace(nodes, value=result)
     if isinstance(nodes, str):
         return Variable(nodes, result)
-    return [None if node is None else Variable(node, value) for node, value in zip(nodes, result, strict=True)]
+    return [Positions(value) if node is None else Variable(node, value) for node, value in zip(nodes, result, strict=True)]
 
 
 def _operands(argument: Any) -> Any:

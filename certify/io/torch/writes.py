@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,17 +22,8 @@ def _arrange(*roles: str) -> Handler:
 
     def handler(call: Call, **operands: object) -> Outputs:
         parts: list[Part] = [Constant(torch.zeros(1, dtype=torch.float64))]
-        numbered, start = dict(call.arguments), 1
-        for role in roles:
-            part = call.arguments[role]
-            if not isinstance(part, (Variable, Constant)):
-                part = Constant(torch.tensor(float(part), dtype=torch.float64))
-            count = part.value.numel()
-            numbers = torch.arange(start, start + count, dtype=torch.float64, device=part.value.device).reshape(part.value.shape)
-            numbered[role] = numbers if isinstance(call.arguments[role], (Variable, Constant)) else float(start)
-            parts.append(part)
-            start += count
-        index = apply(call.target, numbered).cpu().numpy().astype(np.int64)
+        numbered = {role: _numbered(call.arguments[role], parts) for role in roles}
+        index = apply(call.target, {**call.arguments, **numbered}).cpu().numpy().astype(np.int64)
         _refuse_repeated(call, index)
         result = elements(call.builder, parts, index, call.result, call.source)
         return result.node if isinstance(result, Variable) else result
@@ -39,8 +31,22 @@ def _arrange(*roles: str) -> Handler:
     return handler
 
 
+def _numbered(argument: Any, parts: list[Part]) -> Any:
+    """Numbers in place of the elements of a tensor, of several, or of a number, which are added to the parts that have theirs."""
+    if isinstance(argument, (list, tuple)):
+        return [_numbered(entry, parts) for entry in argument]
+    start = sum(part.value.numel() for part in parts)
+    if not isinstance(argument, (Variable, Constant)):
+        parts.append(Constant(torch.tensor(float(argument), dtype=torch.float64)))
+        return float(start)
+    parts.append(argument)
+    value = argument.value
+    return torch.arange(start, start + value.numel(), dtype=torch.float64, device=value.device).reshape(value.shape)
+
+
 WRITTEN: Mapping[str, Callable[[Call], int]] = {
     "scatter.src": lambda call: int(call.arguments["index"].value.numel()),
+    "put.default": lambda call: int(call.arguments["index"].value.numel()),
     "index_copy.default": lambda call: int(call.arguments["source"].value.numel()),
     "index_put.default": lambda call: int(_selected(call).numel()),
 }
@@ -61,6 +67,19 @@ def _selected(call: Call) -> Tensor:
 
 def _index_put(call: Call, x: Operand, indices: list[Operand], values: Operand, accumulate: bool = False) -> Outputs:
     return (_add_at("values") if accumulate else _arrange("x", "values"))(call)
+
+
+def _put(call: Call, x: Operand, index: Operand, source: Operand, accumulate: bool = False) -> Outputs:
+    return (_add_at("source") if accumulate else _arrange("x", "source"))(call)
+
+
+def _fold(call: Call, x: Operand, **_: object) -> str:
+    """Overlapping windows put back in place and added up where they overlap."""
+    node = call.variable(x)
+    target = _destinations(call, "x", None, call.arguments["x"].value)
+    rows = _rows(target, call.result.numel(), int(np.prod(call.shape_of(node))))
+    gathered = lowering.gather(call.builder, [node], [np.zeros(1)], rows.reshape(-1, *call.shape), call.step("terms"))
+    return lowering.reduce(call.builder, "reduce_sum", gathered, (0,), False, call.source)
 
 
 def _add_at(role: str, alpha: str | None = None) -> Handler:
@@ -127,7 +146,7 @@ def _destinations(call: Call, role: str, alpha: str | None, added: Tensor) -> Ar
     with torch.enable_grad():
         source = torch.zeros_like(added, dtype=torch.float64, requires_grad=True)
         zero = torch.zeros_like(call.result, dtype=torch.float64)
-        result = apply(call.target, {**call.arguments, "x": zero, role: source, **({alpha: 1} if alpha else {})})
+        result = apply(call.target, {**call.arguments, **{"x": zero, role: source}, **({alpha: 1} if alpha else {})})
         places = torch.arange(1, result.numel() + 1, dtype=torch.float64, device=result.device).reshape(result.shape)
         (sent,) = torch.autograd.grad(result, source, places)
     return sent.cpu().numpy().astype(np.int64).ravel()
@@ -145,6 +164,9 @@ HANDLERS: Mapping[str, Handler] = {
     **roll_out(
         "masked_fill.Scalar masked_fill.Tensor scatter.value index_fill.int_Scalar index_fill.int_Tensor", _arrange("x", "value")
     ),
+    **roll_out("hstack.default vstack.default dstack.default column_stack.default block_diag.default", _arrange("tensors")),
+    "put.default": _put,
+    "col2im.default": _fold,
     "index_put.default": _index_put,
     "index_add.default": _add_at("source", "alpha"),
     "scatter_add.default": _add_at("src"),
