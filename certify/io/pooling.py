@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import reduce as fold
 
 import numpy as np
 
 from certify.graph import GraphBuilder, Shape
-from certify.graph.double_double import exactly
+from certify.graph.double_double import DoubleDouble, exactly, from_fractions, where
 from certify.io.lowering import Array, conv, reduce, scale, take, take_index, transpose
 
 
@@ -116,21 +117,21 @@ def adaptive_cells(size: int, count: int) -> Array:
     return np.where(cells < end[:, None], cells, start[:, None])
 
 
-def adaptive_matrix(size: int, count: int) -> Array:
+def adaptive_matrix(size: int, count: int) -> DoubleDouble:
     """The (count, size) matrix of adaptive average pooling along one axis."""
     cells = np.arange(size)
     start = (np.arange(count) * size // count)[:, None]
     end = (-(-(np.arange(1, count + 1) * size) // count))[:, None]
-    return ((cells >= start) & (cells < end)) / (end - start)
+    return exactly((cells >= start) & (cells < end)) / exactly(end - start)
 
 
 # --- linear maps along axes -----------------------------------------------------------------------------------------------------
 
 
-def along_axes(builder: GraphBuilder, x: str, matrices: Mapping[int, Array], source: str) -> str:
+def along_axes(builder: GraphBuilder, x: str, matrices: Mapping[int, DoubleDouble], source: str) -> str:
     """x with each named axis multiplied by a matrix (out, in), identities left out: separable resampling. x itself without any."""
     rank = len(builder.shape(x))
-    matrices = {axis: matrix for axis, matrix in matrices.items() if not np.array_equal(matrix, np.eye(len(matrix)))}
+    matrices = {axis: matrix for axis, matrix in matrices.items() if not _is_identity(matrix)}
     last = next(reversed(matrices), None)
     for axis, matrix in matrices.items():
         step = source if axis == last else f"{source}.axis{axis}"
@@ -138,20 +139,27 @@ def along_axes(builder: GraphBuilder, x: str, matrices: Mapping[int, Array], sou
         swap[axis], swap[-1] = swap[-1], swap[axis]
         moved = transpose(builder, x, swap, f"{step}.to_last")
         in_place = swap == sorted(swap)
-        weight = builder.constant(f"{step}.weight", np.asarray(matrix))
+        weight = builder.constant(f"{step}.weight", matrix.simplest)
         mapped = builder.add("linear", [moved], {"weight": weight}, source=step if in_place else f"{step}.linear")
         x = transpose(builder, mapped, swap, step)
     return x
 
 
-def interpolation_matrix(positions: Array, size: int) -> Array:
-    """The (out, size) matrix of linear interpolation at real positions along an axis, those outside being clamped to the ends."""
-    positions = np.clip(positions, 0, size - 1)
-    low = np.floor(positions).astype(np.int64)
-    high = np.minimum(low + 1, size - 1)
-    share = positions - low
-    matrix = np.zeros((len(positions), size))
+def _is_identity(matrix: DoubleDouble) -> bool:
+    return matrix.exact and np.array_equal(matrix.high, np.eye(matrix.shape[0]))
+
+
+def interpolation_matrix(positions: Sequence[Fraction], size: int) -> DoubleDouble:
+    """The (out, size) matrix of linear interpolation at positions along an axis, those outside being clamped to the ends."""
+    clamped = [min(max(position, Fraction(0)), Fraction(size - 1)) for position in positions]
+    low = [position.__floor__() for position in clamped]
+    shares = [position - cell for position, cell in zip(clamped, low, strict=True)]
     rows = np.arange(len(positions))
-    np.add.at(matrix, (rows, low), 1 - share)
-    np.add.at(matrix, (rows, high), share)
+    matrix = exactly(np.zeros((len(positions), size)))
+    for cells, weights in ((low, [1 - share for share in shares]), ([cell + 1 for cell in low], shares)):
+        inside = np.array([0 <= cell < size for cell in cells])
+        place = np.zeros(matrix.shape, dtype=bool)
+        place[rows[inside], np.array(cells)[inside]] = True
+        column = from_fractions(weights, (len(positions), 1))
+        matrix = where(place, column, matrix)
     return matrix

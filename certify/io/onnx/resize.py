@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TypeAlias
 
 import numpy as np
@@ -11,37 +12,35 @@ import numpy as np
 from certify.graph.shapes import require_size
 from certify.io import lowering, pooling
 from certify.io.onnx import nearest
-from certify.io.onnx.call import Array, Call, Handler
+from certify.io.onnx.call import Call, Handler
 
-Policy: TypeAlias = Callable[[Sequence[int], Sequence[int]], tuple[list[int], list[float]]]
+Policy: TypeAlias = Callable[[Sequence[int], Sequence[int]], tuple[list[int], list[Fraction]]]
 FAR = 2.0**31
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis that changes: from `size` to `count` elements, `scale` being what the coordinate formulas call the scale."""
+    """One axis that changes: from `size` to `count` elements, `ratio` being what the coordinate formulas call the scale."""
 
     size: int
     count: int
-    scale: float
+    ratio: Fraction
+
+    @property
+    def scale(self) -> float:
+        """The ratio as a double."""
+        return float(self.ratio)
 
 
-def _pytorch_half_pixel(i: Array, axis: Axis) -> Array:
-    return (i + 0.5) / axis.scale - 0.5 if axis.count > 1 else np.zeros_like(i)
-
-
-def _half_pixel_symmetric(i: Array, axis: Axis) -> Array:
-    adjustment = axis.count / (axis.scale * axis.size)
-    return axis.size / 2 * (1 - adjustment) + (i + 0.5) / axis.scale - 0.5
-
+HALF = Fraction(1, 2)
 
 # Where output element i lies on the input axis: coordinate_transformation_mode in the ONNX operator specification of Resize.
-COORDINATES: Mapping[str, Callable[[Array, Axis], Array]] = {
-    "half_pixel": lambda i, axis: (i + 0.5) / axis.scale - 0.5,
-    "half_pixel_symmetric": _half_pixel_symmetric,
-    "pytorch_half_pixel": _pytorch_half_pixel,
-    "asymmetric": lambda i, axis: i / axis.scale,
-    "align_corners": lambda i, axis: i * (axis.size - 1) / (axis.count - 1) if axis.count > 1 else np.zeros_like(i),
+COORDINATES: Mapping[str, Callable[[int, Axis], Fraction]] = {
+    "half_pixel": lambda i, axis: (i + HALF) / axis.ratio - HALF,
+    "half_pixel_symmetric": lambda i, axis: HALF * axis.size - HALF * axis.count / axis.ratio + (i + HALF) / axis.ratio - HALF,
+    "pytorch_half_pixel": lambda i, axis: (i + HALF) / axis.ratio - HALF if axis.count > 1 else Fraction(0),
+    "asymmetric": lambda i, axis: i / axis.ratio,
+    "align_corners": lambda i, axis: Fraction(i * (axis.size - 1), axis.count - 1) if axis.count > 1 else Fraction(0),
 }
 
 
@@ -70,23 +69,26 @@ def _axes(call: Call) -> dict[int, Axis]:
     if not all(0 < scale < FAR for scale in scales) or not all(size > 0 for size in sizes) or not (scales or sizes):
         raise call.error(f"resizes by {scales or sizes}, which are no scales or sizes; the model may be damaged")
     if sizes:
-        sizes, scales = POLICIES[call.attrs.get("keep_aspect_ratio_policy", "stretch")](lengths, sizes)
+        sizes, ratios = POLICIES[call.attrs.get("keep_aspect_ratio_policy", "stretch")](lengths, sizes)
     else:
         sizes = [int(np.floor(np.float32(n) * np.float32(s))) for n, s in zip(lengths, scales, strict=True)]
-    found = {axis: Axis(shape[axis], n, s) for axis, n, s in zip(chosen, sizes, scales, strict=True)}
-    return {axis: entry for axis, entry in found.items() if (entry.size, entry.scale) != (entry.count, 1.0)}
+        ratios = [Fraction(scale) for scale in scales]
+    found = {axis: Axis(shape[axis], n, ratio) for axis, n, ratio in zip(chosen, sizes, ratios, strict=True)}
+    return {axis: entry for axis, entry in found.items() if (entry.size, entry.ratio) != (entry.count, 1)}
 
 
-def _stretched(lengths: Sequence[int], sizes: Sequence[int]) -> tuple[list[int], list[float]]:
-    return list(sizes), [size / n for n, size in zip(lengths, sizes, strict=True)]
+def _stretched(lengths: Sequence[int], sizes: Sequence[int]) -> tuple[list[int], list[Fraction]]:
+    return list(sizes), [Fraction(size, n) for n, size in zip(lengths, sizes, strict=True)]
 
 
-def _one_scale(choose: Callable[[Sequence[float]], float]) -> Policy:
+def _one_scale(choose: Callable[[Sequence[Fraction]], Fraction]) -> Policy:
     """All axes by one of their scales, in onnxruntime's arithmetic; sizes are rounded, halves up."""
 
-    def sizes_and_scales(lengths: Sequence[int], sizes: Sequence[int]) -> tuple[list[int], list[float]]:
-        scale = float(np.float32(choose(_stretched(lengths, sizes)[1])))
-        return [int(np.floor(np.float32(scale) * np.float32(n) + np.float32(0.5))) for n in lengths], [scale] * len(lengths)
+    def sizes_and_scales(lengths: Sequence[int], sizes: Sequence[int]) -> tuple[list[int], list[Fraction]]:
+        scale = float(np.float32(float(choose(_stretched(lengths, sizes)[1]))))
+        return [int(np.floor(np.float32(scale) * np.float32(n) + np.float32(0.5))) for n in lengths], [Fraction(scale)] * len(
+            lengths
+        )
 
     return sizes_and_scales
 
@@ -117,8 +119,8 @@ def _nearest(call: Call, axes: Mapping[int, Axis], rule: str) -> str:
 
 
 def _linear(call: Call, axes: Mapping[int, Axis], rule: str) -> str:
-    positions = {index: COORDINATES[rule](np.arange(axis.count, dtype=np.float64), axis) for index, axis in axes.items()}
-    matrices = {axis: pooling.interpolation_matrix(position, call.shape()[axis]) for axis, position in positions.items()}
+    positions = {index: [COORDINATES[rule](i, axis) for i in range(axis.count)] for index, axis in axes.items()}
+    matrices = {axis: pooling.interpolation_matrix(places, call.shape()[axis]) for axis, places in positions.items()}
     return pooling.along_axes(call.builder, call.variable(), matrices, call.name)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
-import torch
+import numpy as np
 
 from certify.graph import GraphBuilder
+from certify.graph.double_double import DoubleDouble, exactly
 from certify.io import lowering, pooling
 from certify.io.torch.call import Call, Handler, Operand
 from certify.io.torch.dense import spread
@@ -97,7 +99,7 @@ def _space(call: Call, output_size: Sequence[int] | int) -> list[int]:
 
 
 def _linear_resize(call: Call, x: Operand, align_corners: bool, **arguments: Any) -> str:
-    """Linear interpolation is separable: the matrix of an axis is what torch makes of unit vectors along it."""
+    """Linear interpolation is separable: a matrix for each axis."""
     node = call.variable(x)
     shape, out = call.shape_of(node), call.shape
     scales = _scales(len(shape) - 2, **arguments)
@@ -105,9 +107,15 @@ def _linear_resize(call: Call, x: Operand, align_corners: bool, **arguments: Any
     return pooling.along_axes(call.builder, node, matrices, call.source)
 
 
-def _interpolation(size: int, count: int, align_corners: bool, scale: float | None) -> lowering.Array:
-    units = torch.eye(size, dtype=torch.float64)[None]
-    return torch.ops.aten.upsample_linear1d.default(units, [count], align_corners, scale)[0].T.numpy()
+def _interpolation(size: int, count: int, align_corners: bool, scale: float | None) -> DoubleDouble:
+    """Output i lies at i (size - 1) / (count - 1) with corners aligned, else at (i + 1/2) / scale - 1/2; where sizes agree, at i."""
+    if size == count:
+        return exactly(np.eye(size))
+    if align_corners:
+        step = Fraction(size - 1, count - 1) if count > 1 else Fraction(0)
+        return pooling.interpolation_matrix([i * step for i in range(count)], size)
+    step = 1 / Fraction(scale) if scale else Fraction(size, count)
+    return pooling.interpolation_matrix([(i + Fraction(1, 2)) * step - Fraction(1, 2) for i in range(count)], size)
 
 
 def _scales(axes: int, scale_factors: Sequence[float] | None = None, **arguments: Any) -> list[float | None]:
