@@ -12,6 +12,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from certify.graph import GraphBuilder, GraphError, Shape
+from certify.graph.double_double import DoubleDouble, exactly, joined
 from certify.io import lowering
 from certify.io.lowering import take_index
 
@@ -28,11 +29,20 @@ class Variable:
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that does not. `name` is its name in the builder, if it has one; `live` says that it may change between calls."""
+    """A tensor that does not. `name` is its name in the builder, if it has one; `live` says that it may change between calls.
+
+    `exact` are the numbers that it stands for in real arithmetic, where torch, which computed `value`, rounded them.
+    """
 
     value: Tensor
     name: str | None = None
     live: bool = False
+    exact: DoubleDouble | None = None
+
+    @property
+    def numbers(self) -> Array | DoubleDouble:
+        """The numbers that it stands for, integers and truth values in float64."""
+        return _as_real(to_array(self.value)) if self.exact is None else self.exact
 
 
 @dataclass(frozen=True)
@@ -104,7 +114,7 @@ class Call:
     def constant(self, operand: Operand, role: str) -> str:
         """The builder's name of an operand that has to be constant, a tensor or a number."""
         if isinstance(operand, Constant):
-            return operand.name or self.builder.constant(self.step(role), _as_real(to_array(operand.value)))
+            return operand.name or self.builder.constant(self.step(role), operand.numbers)
         if operand is None or isinstance(operand, str):
             reason = "is missing" if operand is None else "depends on the network's input"
             raise ValueError(f"its {role} {reason}; only a constant is supported here")
@@ -174,21 +184,29 @@ def elements(builder: GraphBuilder, parts: Sequence[Part], index: Array, value: 
     variables = [(i, part) for i, part in enumerate(parts) if i in used and isinstance(part, Variable)]
     constants = [(i, part) for i, part in enumerate(parts) if i in used and isinstance(part, Constant)]
     if not variables and not any(part.live for _, part in constants):
-        return Constant(value)
+        return Constant(value, exact=_picked_numbers(parts, index))
     order, total = np.zeros_like(index), 0
     for i, _ in (*variables, *constants):
         order = np.where((index >= starts[i]) & (index < starts[i + 1]), index - starts[i] + total, order)
         total += starts[i + 1] - starts[i]
-    names = [part.name or builder.constant(f"{source}.value", _initialised(part.value)) for _, part in constants]
+    names = [part.name or builder.constant(f"{source}.value", _initialised(part)) for _, part in constants]
     if variables:
         return Variable(lowering.gather(builder, [part.node for _, part in variables], names, order, source), value)
     return Constant(value, builder.derive(source, _picked(order), *names, shape=order.shape), live=True)
 
 
-def _initialised(tensor: Tensor) -> Array:
-    """A tensor as real numbers, zero where nothing was written to its memory: the example shows whether that reaches the output."""
-    array = _as_real(to_array(tensor))
-    return np.where(np.isnan(array), 0, array)
+def _picked_numbers(parts: Sequence[Part], index: Array) -> DoubleDouble | None:
+    """The numbers of constants that an index through all of them picks, None where torch rounded none of them."""
+    if all(isinstance(part, Variable) or part.exact is None for part in parts):
+        return None
+    unread = [np.zeros(part.value.numel()) if isinstance(part, Variable) else part.numbers for part in parts]
+    return joined([exactly(numbers).reshape(-1) for numbers in unread])[index]
+
+
+def _initialised(constant: Constant) -> Array | DoubleDouble:
+    """A constant's numbers, zero where nothing was written to its memory: the example shows whether that reaches the output."""
+    numbers = constant.numbers
+    return numbers if isinstance(numbers, DoubleDouble) else np.where(np.isnan(numbers), 0, numbers)
 
 
 def _picked(index: Array) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from certify.graph import GraphBuilder, GraphError
-from certify.io.torch import choices, dense, elementwise, memory, moves, norms, products, windows, writes
+from certify.io.torch import choices, dense, elementwise, folding, memory, moves, norms, products, windows, writes
 from certify.io.torch.call import (
     Call,
     Choice,
@@ -54,15 +54,25 @@ UNINITIALISED = {"empty.memory_format", "empty_like.default", "new_empty.default
 """Operations whose values are whatever the memory held: no numbers until something is written there."""
 
 
-def read_program(program: torch.export.ExportedProgram, builder: GraphBuilder, inputs: Sequence[Any]) -> str:
-    """Adds the nodes of a program to the builder and returns its output's; `inputs` fill the program's placeholders in order.
+class Read(NamedTuple):
+    """The output's node of a program, and whether torch rounds constants that the program computes."""
 
-    A `GraphError` names the first operation that cannot be represented.
+    output: str
+    rounds: bool
+
+
+def read_program(
+    program: torch.export.ExportedProgram, builder: GraphBuilder, inputs: Sequence[Any], keep: folding.Keep = folding.exact
+) -> Read:
+    """Adds the nodes of a program to the builder; `inputs` fill the program's placeholders in order.
+
+    `keep` says what becomes of constants that the program computes: what they are in real arithmetic, `folding.exact`, or what torch
+    makes of them, `folding.rounded`. A `GraphError` names the first operation that cannot be represented.
     """
     stored = [value for value in inputs if isinstance(value, Constant)]
     inputs = [replace(value, value=value.value.contiguous()) if isinstance(value, Variable) else value for value in inputs]
     with torch.no_grad():
-        reader = Reader(builder, stored)
+        reader = Reader(builder, stored, keep)
         result = reader.run(program.graph_module, inputs)
     outputs = [value for value in result if value is not None]
     if len(outputs) != 1:
@@ -73,17 +83,18 @@ def read_program(program: torch.export.ExportedProgram, builder: GraphBuilder, i
         raise GraphError("the module's output does not depend on its input")
     if reader.uninitialised and torch.isnan(outputs[0].value).any():
         raise GraphError("the module reads memory to which nothing was written (torch.empty); make the tensor with torch.zeros")
-    return outputs[0].node
+    return Read(outputs[0].node, reader.rounds)
 
 
 class Reader:
     """Runs graph modules on Variables, Constants and plain values; `stored` are the tensors that outlive a run.
 
-    `uninitialised` says whether there is memory to which nothing was written at first; the example has NaN there.
+    `uninitialised` says whether there is memory to which nothing was written at first; the example has NaN there. `rounds` says whether
+    torch rounds constants that the program computes, of which `keep` says what becomes.
     """
 
-    def __init__(self, builder: GraphBuilder, stored: Sequence[Constant] = ()) -> None:
-        self._builder = builder
+    def __init__(self, builder: GraphBuilder, stored: Sequence[Constant], keep: folding.Keep) -> None:
+        self._builder, self._keep, self.rounds = builder, keep, False
         self._stored = {memory.storage(constant.value): constant.name or "a tensor that it keeps" for constant in stored}
         self._frames: list[dict[fx.Node, Any]] = []
         self._known: dict[Any, tuple[Any, Any]] = {}
@@ -203,8 +214,10 @@ class Reader:
             self.uninitialised = True
             result.fill_(torch.nan if result.is_floating_point() else 0)
         live = [leaf for leaf in _leaves(arguments) if isinstance(leaf, Constant) and leaf.live]
-        if not live or short in METADATA:
+        if short in METADATA:
             return _constants(result, lambda tensor, pick: Constant(tensor))
+        if not live:
+            return self._computed(folding.fold(name, target, arguments, result, HANDLERS))
 
         def derive(tensor: Tensor, pick: Callable[[Any], Tensor]) -> Constant:
             function = _again(target, arguments, live, pick)
@@ -212,6 +225,13 @@ class Reader:
             return Constant(tensor, self._builder.derive(name, function, *names, shape=tuple(tensor.shape)), live=True)
 
         return _constants(result, derive)
+
+
+    def _computed(self, result: Any) -> Any:
+        """Constants that are not live, as they are in real arithmetic or as torch rounds them."""
+        rounds = [leaf for leaf in _leaves(result) if isinstance(leaf, Constant) and leaf.exact is not None]
+        self.rounds |= bool(rounds)
+        return _map(lambda leaf: self._keep(leaf) if isinstance(leaf, Constant) else leaf, result)
 
 
 INLINED: Mapping[str, int] = {"wrap_with_set_grad_enabled": 1}
