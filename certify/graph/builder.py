@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ class GraphBuilder:
         if self._input is None:
             raise GraphError("the model has no input")
         graph = Graph(tuple(self._nodes.values()), self._constants, tuple(self._derived), self._input, output)
-        return graph.pruned()
+        return with_a_node(graph.pruned())
 
     @staticmethod
     def _unique(name: str, taken: Any) -> str:
@@ -114,6 +115,15 @@ class GraphBuilder:
             count += 1
             candidate = f"{name}_{count}"
         return candidate
+
+
+def with_a_node(graph: Graph) -> Graph:
+    """The same function with an output that is a node of its own, not the input: conditions on the two are then told apart."""
+    if graph.output != graph.input:
+        return graph
+    node = graph.node(graph.input)
+    same = Node(f"{node.name}.output", "reshape", (node.name,), node.shape, {}, {"shape": node.shape}, node.source)
+    return replace(graph, nodes=(*graph.nodes, same), output=same.name)
 
 
 def _require_finite(name: str, value: Any) -> None:

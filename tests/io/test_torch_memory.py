@@ -52,7 +52,7 @@ def graph_of(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Graph:
     kept = {**program.constants, **dict(module.named_parameters()), **dict(module.named_buffers())}
     stored = [kept[str(spec.target)] for spec in program.graph_signature.input_specs if spec.kind.name != "USER_INPUT"]
     inputs = [*(Constant(t.detach()) for t in stored), Variable(builder.input("x", (3, 4)), point(0))]
-    return builder.build(read_program(program, builder, inputs))
+    return builder.build(read_program(program, builder, inputs).output)
 
 
 # --- generated programs --------------------------------------------------------------------------------------------------------

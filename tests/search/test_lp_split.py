@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certify.graph import GraphBuilder
+from certify.io.vnnlib import read_vnnlib
 from certify.io.witness import replay
 from certify.model import Model
 from certify.search import lp_split
@@ -129,3 +130,12 @@ def test_curves_are_refused_by_the_predicate() -> None:
         model = small_network(0, (2, 4, 3), activation)
         spec = boxed(np.zeros((1, 2)), np.ones((1, 2)), [[(np.ones(3), 0.0)]])
         assert small(Problem(model, spec, tabulate(spec), inf)) == fits
+
+
+@pytest.mark.parametrize(("condition", "holds"), [("(>= Y_0 1)", True), ("(>= Y_0 X_0)", True), ("(>= Y_0 2.5)", False)])
+def test_conditions_on_a_network_that_returns_its_input_are_about_its_input(condition: str, holds: bool) -> None:
+    builder = GraphBuilder()
+    model = Model(builder.build(builder.input("x", (1, 1))))
+    declared = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (>= X_0 1))(assert (<= X_0 2))"
+    progress = decide(model, read_vnnlib(f"{declared}(assert {condition})").bind((1, 1), (1, 1)))
+    assert bool(progress.open.any()) == holds

@@ -140,8 +140,14 @@ class Draft:
         self.changed = True
 
     def forward(self, name: str) -> None:
-        """Drops a node of one input: what reads it reads its input instead."""
-        (source,) = self._current[name].inputs
+        """Drops a node of one input: what reads it reads its input instead. An output that is the network's input stays a node of its
+        own, a reshape, so that conditions on the two are told apart."""
+        node = self._current[name]
+        (source,) = node.inputs
+        if name == self._output and source == self._graph.input:
+            if node.op != "reshape":
+                self.replace(name, replace(node, op="reshape", params={}, attrs={"shape": node.shape}))
+            return
         for reader in [node for node in self._current.values() if name in node.inputs]:
             self._current[reader.name] = replace(reader, inputs=tuple(source if i == name else i for i in reader.inputs))
         self._readers[source] += self._readers.pop(name) - 1
@@ -151,13 +157,17 @@ class Draft:
 
     def graph(self) -> Graph:
         """The revised graph, without what its output no longer depends on."""
+        order = [self._current[name] for group in self._order.values() for name in group if name in self._current]
+        return replace(
+            self._graph, nodes=tuple(order), constants=self._constants, derived=tuple(self._derived), output=self._output
+        ).pruned()
+
+    @property
+    def _output(self) -> str:
         output = self._graph.output
         while output in self._forwarded:
             output = self._forwarded[output]
-        order = [self._current[name] for group in self._order.values() for name in group if name in self._current]
-        return replace(
-            self._graph, nodes=tuple(order), constants=self._constants, derived=tuple(self._derived), output=output
-        ).pruned()
+        return output
 
     def _release(self, names: Sequence[str]) -> None:
         """Takes note that a node no longer reads these; what nothing reads any more releases its own inputs."""

@@ -123,7 +123,7 @@ class Capture:
             with own_settings():
                 builder = GraphBuilder()
                 inputs = [self._placeholder(builder, spec) for spec in self.program.graph_signature.input_specs]
-                self._made["graph"] = normalise(builder.build(read_program(self.program, builder, inputs)))
+                self._made["graph"] = normalise(builder.build(read_program(self.program, builder, inputs).output))
         return self._made["graph"]
 
     def fixed(self, module: nn.Module) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from certify.graph import Graph, GraphBuilder, GraphError
 from certify.graph.passes import normalise
+from certify.io.torch import folding
 from certify.io.torch.call import Constant, Variable, to_array
 from certify.io.torch.program import read_program, writes_in_place
 
@@ -35,7 +37,16 @@ def read_fixed(program: torch.export.ExportedProgram, number: Callable[[InputSpe
     """The graph of a program for inputs like x, and what fills the program's placeholders.
 
     `number` gives the tensor behind each of the others: their present numbers become constants, which are folded without losing digits.
+    Where torch loses some, the graph with the constants that it computes stands beside it (`Graph.runtime`).
     """
+    graph, inputs, rounds = _read(program, number, x, folding.exact)
+    return replace(graph, runtime=_read(program, number, x, folding.rounded)[0] if rounds else None), inputs
+
+
+def _read(
+    program: torch.export.ExportedProgram, number: Callable[[InputSpec], Tensor], x: Tensor, keep: folding.Keep
+) -> tuple[Graph, Inputs, bool]:
+    """The graph, what fills the placeholders, and whether torch rounds constants that the program computes."""
     builder = GraphBuilder()
     inputs: Inputs = []
     for spec in program.graph_signature.input_specs:
@@ -45,7 +56,8 @@ def read_fixed(program: torch.export.ExportedProgram, number: Callable[[InputSpe
             tensor = number(spec).detach()
             name = builder.constant(str(spec.target), to_array(tensor)) if tensor.is_floating_point() else None
             inputs.append(Constant(tensor, name))
-    return normalise(builder.build(read_program(program, builder, inputs))), inputs
+    read = read_program(program, builder, inputs, keep)
+    return normalise(builder.build(read.output)), inputs, read.rounds
 
 
 def stored(program: torch.export.ExportedProgram, spec: InputSpec) -> Tensor:

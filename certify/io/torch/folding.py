@@ -75,7 +75,9 @@ def fold(source: str, target: OpOverload, arguments: Mapping[str, Any], result: 
     if plain and (stored or not real or not (constants or packet in OWN)):
         return _wrapped(result, [None] * len(tensors))
     if not real:
-        raise ValueError(f"{name} decides by numbers that torch rounds and that are others in real arithmetic; compute it outside the module")
+        raise ValueError(
+            f"{name} decides by numbers that torch rounds and that are others in real arithmetic; compute it outside the module"
+        )
     call = Call(GraphBuilder(), source, target, arguments, result)
     found = [OWN[packet](call)] if packet in OWN else _by_handler(call, name, handlers, constants)
     return _wrapped(result, found)
@@ -84,7 +86,9 @@ def fold(source: str, target: OpOverload, arguments: Mapping[str, Any], result: 
 def _by_handler(call: Call, name: str, handlers: Mapping[str, Handler], constants: Sequence[Constant]) -> list[DoubleDouble | None]:
     """The results by canonical operators, one of the constants, the first with which the operation has a meaning, being their input."""
     if name not in handlers:
-        raise ValueError(f"{name} of constants has no exact evaluation; compute it outside the module, and keep the result as a buffer")
+        raise ValueError(
+            f"{name} of constants has no exact evaluation; compute it outside the module, and keep the result as a buffer"
+        )
     reason: Exception = ValueError("it has no tensor to compute with")
     for constant in sorted(constants, key=lambda constant: not constant.value.is_floating_point()):
         try:
@@ -174,7 +178,9 @@ def _cast(call: Call) -> DoubleDouble:
         return numbers
     if kept == torch.bfloat16:
         raise ValueError("it rounds computed constants to bfloat16; do so outside the module")
-    rounded = exactly_as.rounded(numbers, to_array(torch.empty(0, dtype=kept)).dtype if kept != torch.float16 else np.dtype(np.float16))
+    rounded = exactly_as.rounded(
+        numbers, to_array(torch.empty(0, dtype=kept)).dtype if kept != torch.float16 else np.dtype(np.float16)
+    )
     if rounded.error.any():
         raise ValueError("it rounds numbers of which too few digits are known to say where to; do so outside the module")
     return rounded
@@ -196,14 +202,20 @@ def _linspace(call: Call) -> DoubleDouble:
 
 def _div(call: Call) -> DoubleDouble:
     """Quotients, which are exact where they are doubles."""
-    x, other = (exactly(value.numbers if isinstance(value, Constant) else float(value)) for value in (call.arguments["x"], call.arguments["other"]))
+    x, other = (
+        exactly(value.numbers if isinstance(value, Constant) else float(value))
+        for value in (call.arguments["x"], call.arguments["other"])
+    )
     mode = call.arguments.get("rounding_mode")
     quotient = x / other
     return {None: lambda y: y, "floor": exactly_as.floor, "trunc": exactly_as.truncate}[mode](quotient)
 
 
 def _pow(call: Call) -> DoubleDouble:
-    x, exponent = (exactly(value.numbers if isinstance(value, Constant) else float(value)) for value in (call.arguments["x"], call.arguments["exponent"]))
+    x, exponent = (
+        exactly(value.numbers if isinstance(value, Constant) else float(value))
+        for value in (call.arguments["x"], call.arguments["exponent"])
+    )
     return exactly_as.power(x, exponent)
 
 

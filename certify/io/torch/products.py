@@ -10,6 +10,7 @@ from string import ascii_lowercase
 import numpy as np
 import torch
 
+from certify.graph.double_double import exactly
 from certify.graph.shapes import broadcast
 from certify.io import lowering, pooling
 from certify.io.einsum import einsum
@@ -153,7 +154,7 @@ def _add_quotient(call: Call, x: Operand, tensor1: Operand, tensor2: Operand, va
         quotient = elementwise.divide(replace(call, source=call.step("quotient")), tensor1, tensor2)
         return elementwise.add(call, x, quotient, value)
     shape = call.shape_of(tensor2)
-    factor = call.changed(tensor2, "factor", lambda by: float(value) * (1.0 / by), shape)
+    factor = call.changed(tensor2, "factor", lambda by: float(value) / by, shape)
     return lowering.shift(call.builder, call.variable(x), _times(call, tensor1, factor, call.step("quotient")), call.source)
 
 
@@ -168,7 +169,7 @@ def _cumulative_sum(call: Call, x: Operand, dim: int, dtype: object = None) -> s
     if not call.shape:
         return node
     axis = dim % len(call.shape)
-    return pooling.along_axes(call.builder, node, {axis: np.tril(np.ones((call.shape[axis],) * 2))}, call.source)
+    return pooling.along_axes(call.builder, node, {axis: exactly(np.tril(np.ones((call.shape[axis],) * 2)))}, call.source)
 
 
 def _differences(call: Call, x: Operand, n: int = 1, dim: int = -1, prepend: Operand = None, append: Operand = None) -> str:

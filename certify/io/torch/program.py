@@ -93,7 +93,7 @@ class Reader:
     torch rounds constants that the program computes, of which `keep` says what becomes.
     """
 
-    def __init__(self, builder: GraphBuilder, stored: Sequence[Constant], keep: folding.Keep) -> None:
+    def __init__(self, builder: GraphBuilder, stored: Sequence[Constant] = (), keep: folding.Keep = folding.exact) -> None:
         self._builder, self._keep, self.rounds = builder, keep, False
         self._stored = {memory.storage(constant.value): constant.name or "a tensor that it keeps" for constant in stored}
         self._frames: list[dict[fx.Node, Any]] = []
@@ -225,7 +225,6 @@ class Reader:
             return Constant(tensor, self._builder.derive(name, function, *names, shape=tuple(tensor.shape)), live=True)
 
         return _constants(result, derive)
-
 
     def _computed(self, result: Any) -> Any:
         """Constants that are not live, as they are in real arithmetic or as torch rounds them."""
