@@ -41,8 +41,11 @@ class Constant:
 
     @property
     def numbers(self) -> Array | DoubleDouble:
-        """The numbers that it stands for, integers and truth values in float64."""
-        return _as_real(to_array(self.value)) if self.exact is None else self.exact
+        """The numbers that it stands for, integers and truth values in float64 where that holds them."""
+        if self.exact is not None:
+            return self.exact
+        array = to_array(self.value)
+        return array if array.dtype.kind == "f" else exactly(array).simplest
 
 
 @dataclass(frozen=True)

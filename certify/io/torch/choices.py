@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from certify.graph import GraphBuilder
@@ -70,10 +71,11 @@ def settled(builder: GraphBuilder, choice: Choice, source: str) -> Any:
 
 
 def _operand(side: Any) -> Any:
-    """A side of a choice as selections take it; None for a constant that may change, or is no number."""
+    """A side of a choice as selections take it; None for a constant that may change, that torch has rounded, or that is no number."""
     if isinstance(side, Variable):
         return side.node
-    return None if side.live or not torch.isfinite(side.value).all() else exact_array(side)
+    known = not side.live and side.exact is None and bool(torch.isfinite(side.value).all())
+    return exact_array(side) if known else None
 
 
 def _same(choice: Choice, first: Choice) -> bool:
@@ -85,13 +87,16 @@ def _same(choice: Choice, first: Choice) -> bool:
 
 
 def _identity(side: Part) -> Any:
-    return side.node if isinstance(side, Variable) else (tuple(side.value.shape), tuple(side.value.flatten().tolist()))
+    if isinstance(side, Variable):
+        return side.node
+    return (tuple(side.value.shape), tuple(side.value.flatten().tolist())) if side.exact is None else id(side.exact)
 
 
 def _spread(builder: GraphBuilder, side: Part, shape: torch.Size, source: str) -> Part:
     value = side.value.broadcast_to(broadcast(tuple(side.value.shape), tuple(shape)))
     if isinstance(side, Constant):
-        return Constant(value)
+        exact = None if side.exact is None else side.exact.moved(lambda part: np.broadcast_to(part, tuple(value.shape)))
+        return Constant(value, exact=exact)
     return Variable(lowering.broadcast(builder, side.node, tuple(shape), source), value)
 
 

@@ -118,8 +118,7 @@ def _with_input(call: Call, handler: Handler, chosen: Constant) -> list[DoubleDo
     arguments = {key: given(value) for key, value in call.arguments.items()}
     inner = replace(call, builder=builder, arguments=arguments)
     made = handler(inner, **{key: operand(value) for key, value in arguments.items()})
-    nodes = [made] if isinstance(made, (str, Constant)) else list(made)
-    return [_value(builder, node, x) for node in nodes]
+    return [_value(builder, node, x) for node in _entries(made)]
 
 
 def _value(builder: GraphBuilder, node: Any, x: DoubleDouble) -> DoubleDouble | None:
