@@ -128,10 +128,33 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 
+_LEAST = sys.float_info.min
+
+
+def _keeps_subnormals() -> bool:
+    """Whether this thread's arithmetic knows the numbers below 2.2e-308, as operands and as results."""
+    half = _LEAST * 0.5
+    return half != 0.0 and half + half == _LEAST
+
+
+@contextmanager
+def subnormals_kept() -> Iterator[None]:
+    """Subnormal numbers are kept in this thread, and in those that it starts."""
+    if _keeps_subnormals():
+        yield
+        return
+    torch = _torch()
+    torch.set_flush_denormal(False)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(True)
+
+
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """The dtypes, devices and modes that our code is written for, whatever the owner of the process set; put back behind it."""
-    with ExitStack() as stack:
+    """What our code is written for, whatever the owner of the process set: dtypes, devices, modes, subnormal numbers; put back behind."""
+    with subnormals_kept(), ExitStack() as stack:
         for setting in SETTINGS if "torch" in sys.modules else ():
             if not setting.right():
                 stack.enter_context(setting.held())
@@ -154,32 +177,11 @@ def user_settings() -> Iterator[None]:
 
 # --- arithmetic ----------------------------------------------------------------------------------------------------------------
 
-_LEAST = sys.float_info.min
 _BELOW_HALF_A_UNIT = 2.0**-60
-
-
-def _keeps_subnormals() -> bool:
-    """Whether this thread's arithmetic knows the numbers below 2.2e-308, as operands and as results."""
-    half = _LEAST * 0.5
-    return half != 0.0 and half + half == _LEAST
 
 
 def _rounds_to_nearest() -> bool:
     return 1.0 + _BELOW_HALF_A_UNIT == 1.0 and 1.0 - _BELOW_HALF_A_UNIT == 1.0
-
-
-@contextmanager
-def subnormals_kept() -> Iterator[None]:
-    """Subnormal numbers are kept in this thread, and in those that it starts."""
-    if _keeps_subnormals():
-        yield
-        return
-    torch = _torch()
-    torch.set_flush_denormal(False)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(True)
 
 
 @dataclass(frozen=True)
@@ -213,12 +215,13 @@ def _torchs_threads_are_exact() -> bool:
     return np.array_equal(torch.addcmul(probe.base, probe.factor, probe.one).numpy().view(np.int32), probe.expected)
 
 
-_SUBNORMAL = np.diag(np.full(256, 1 << 20, dtype=np.int64)).view(np.float64)
+_SUBNORMAL = np.diag(np.full(256, 1 << 20, dtype=np.int64))
+"""As bits, as in `_probe`: a literal might be read as zero."""
 
 
 def _numpys_threads_are_exact() -> bool:
     """Whether the threads of numpy's matrix products keep subnormal numbers."""
-    return bool((np.ones(256) @ _SUBNORMAL == 2.0**-1054).all())
+    return bool(((np.ones(256) @ _SUBNORMAL.view(np.float64)).view(np.int64) == 1 << 20).all())
 
 
 def _precision(backend: str, operation: str) -> str:
@@ -311,7 +314,7 @@ def proving(dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
     A ValueError says what stands in the way, and how to go on. Takes some 0.1 ms.
     """
     work = Work(str(device).split(":")[0], str(dtype) == "torch.float32")
-    with own_settings(), subnormals_kept(), ExitStack() as stack:
+    with own_settings(), ExitStack() as stack:
         for claim in CLAIMS:
             if claim.matters(work) and not claim.holds():
                 raise ValueError(f"nothing can be proved in this process: {claim.reason}")

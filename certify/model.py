@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from certify.environment import own_settings
 from certify.graph import Graph, GraphError
 from certify.graph.evaluate import values
 from certify.graph.formats import FORMATS
@@ -62,12 +63,12 @@ class Model:
         from certify.operators.program import bind
 
         dtype = torch.float32 if dtype is None else dtype
-        if self.origin is not None:
-            self.origin.check()
-            return bind(self.graph, dtype, device)
         key = (dtype, str(device))
-        if key not in self._programs:
-            with torch.inference_mode(False):  # later calls may be outside of the caller's
+        with own_settings():
+            if self.origin is not None:
+                self.origin.check()
+                return bind(self.graph, dtype, device)
+            if key not in self._programs:
                 self._programs[key] = bind(self.graph, dtype, device)
         return self._programs[key]
 
@@ -104,8 +105,9 @@ class Model:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Evaluates the graph: (batch, *input) to (batch, *output), differentiable, in the dtype and on the device of `x`."""
-        program = self.program(x.dtype, x.device)
-        return self.from_output(program.evaluate(self.to_input(x)))
+        with own_settings():
+            program = self.program(x.dtype, x.device)
+            return self.from_output(program.evaluate(self.to_input(x)))
 
 
 class Unrepresented(Model):

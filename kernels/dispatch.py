@@ -22,7 +22,8 @@ _ELEMENTS_PER_THREAD = 1 << 17  # below this a second thread costs more than it 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="certify-kernel")
+    """Threads that outlive a call: they keep subnormal numbers, whatever the thread that starts them does with its own."""
+    return ThreadPoolExecutor(threads, "certify-kernel", torch.set_flush_denormal, (False,))
 
 
 def _by_rows(kernel: Callable[..., None], count: int, elements: int, rowwise: tuple[Any, ...], shared: tuple[Any, ...]) -> None:

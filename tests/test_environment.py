@@ -119,9 +119,10 @@ def test_outward_bounds_hold_the_values_whatever_is_set(switch: str, method: str
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_float32_bounds_hold_the_values_or_are_refused(switch: str) -> None:
     exact = network().double()(DOUBLE).detach()
+    module = network()
     with SWITCHES[switch]():
         try:
-            lower, upper = certify.bounds(network().to("cpu"), certify.Box(X, X), "ibp", rounding=OUTWARD)
+            lower, upper = certify.bounds(module, certify.Box(X, X), "ibp", rounding=OUTWARD)
         except ValueError as error:
             assert switch == "bfloat16 products"
             assert "set_float32_matmul_precision('highest')" in str(error)  # noqa: PT017
@@ -166,7 +167,9 @@ def test_modules_are_compiled_and_files_read_whatever_is_set(switch: str, tmp_pa
         for model in models:
             model.program()
     for model in models:  # what was kept inside can be used outside, by autograd too
-        box = certify.Box(torch.zeros(1, *model.graph.input_shape[1:]), torch.ones(1, *model.graph.input_shape[1:]).requires_grad_())
+        box = certify.Box(
+            torch.zeros(1, *model.graph.input_shape[1:]), torch.ones(1, *model.graph.input_shape[1:]).requires_grad_()
+        )
         lower, upper = certify.bounds(model, box, "ibp")
         (upper - lower).sum().backward()
         assert box.upper.grad is not None
@@ -188,13 +191,18 @@ def test_a_module_is_run_with_the_default_dtype_of_its_owner() -> None:
     assert float(lower) == float(upper) == float(torch.tensor(0.1))
 
 
+def fail_inside() -> None:
+    with own_settings():
+        assert torch.get_default_dtype() == torch.float32
+        with user_settings():
+            assert torch.get_default_dtype() == torch.float64
+        raise RuntimeError("within")
+
+
 def test_what_the_owner_set_comes_back_behind_an_error_and_between_threads() -> None:
     with default_dtype(torch.float64):
-        with pytest.raises(RuntimeError, match="within"), own_settings():
-            assert torch.get_default_dtype() == torch.float32
-            with user_settings():
-                assert torch.get_default_dtype() == torch.float64
-            raise RuntimeError("within")
+        with pytest.raises(RuntimeError, match="within"):
+            fail_inside()
         assert torch.get_default_dtype() == torch.float64
         inside, over = threading.Event(), threading.Event()
 
@@ -246,71 +254,110 @@ def test_nothing_is_proved_where_sums_are_not_rounded_to_nearest(mode: int) -> N
         pass
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("ONEDNN_DEFAULT_FPMATH_MODE", "BF16"), ("DNNL_DEFAULT_FPMATH_MODE", "any"), ("NVIDIA_TF32_OVERRIDE", "1")]
+)
+def test_variables_that_take_digits_from_float32_refuse_float32(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    device = "cuda" if name.startswith("NVIDIA") else "cpu"
+    with pytest.raises(ValueError, match=f"variable {name} lets float32 products"), proving(torch.float32, device):
+        pass
+    with proving(torch.float64, device), proving(torch.float32, {"cpu": "cuda", "cuda": "cpu"}[device]):
+        pass
+
+
+@pytest.mark.parametrize(("backend", "operation"), [("mkldnn", "matmul"), ("mkldnn", "conv"), ("cuda", "matmul")])
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="this torch has no such switch")
+def test_precisions_by_backend_are_read(backend: str, operation: str) -> None:
+    switch = getattr(getattr(torch.backends, backend), operation)
+    before = switch.fp32_precision
+    switch.fp32_precision = "tf32"
+    device = "cuda" if backend == "cuda" else "cpu"
+    try:
+        with pytest.raises(ValueError, match="float32 products are computed with fewer digits"), proving(torch.float32, device):
+            pass
+    finally:
+        switch.fp32_precision = before
+    with proving(torch.float32, device):
+        pass
+
+
+def test_convolutions_of_libraries_that_mix_pixels_are_off_in_float32_and_on_again() -> None:
+    with proving(torch.float64, "cuda"):
+        assert torch.backends.cudnn.enabled
+    with proving(torch.float32, "cuda"):
+        assert not torch.backends.cudnn.enabled
+        with proving(torch.float32, "cuda"):
+            pass
+        assert not torch.backends.cudnn.enabled
+    assert torch.backends.cudnn.enabled
+
+
+def test_a_default_device_of_the_whole_process_is_none_of_ours() -> None:
+    module = network()
+    torch.set_default_device("meta")
+    try:
+        model = certify.compile(module, X)
+        box = certify.Box(X.numpy(), X.numpy())
+        assert len(certify.bounds(model, box, rounding=OUTWARD)) == 2
+        assert certify.verify(model, certify.robust(X[0], 0, eps=0, targets=[0])).verdict != "timed-out"
+        with pytest.raises(ValueError, match="device meta, where tensors hold no numbers"):
+            certify.Box(torch.zeros(1, 40), torch.zeros(1, 40))
+    finally:
+        torch.set_default_device(None)
+
+
 IN_PROCESS = """
-import sys
-{setup}
-import torch, certify
+import torch, certify, numpy as np
 from certify.bounds.rounding import OUTWARD
-torch.manual_seed(0)
-module = torch.nn.Sequential(torch.nn.Linear(20, 20), torch.nn.ReLU(), torch.nn.Linear(20, 2)).eval()
-x = torch.rand(1, 20)
+from certify.graph import GraphBuilder
+builder = GraphBuilder()
+x = builder.input("x", (1, 2))
+model = certify.Model(builder.build(builder.add("relu", [x])))
+torch.set_num_threads(2)
 {then}
-try:
-    certify.bounds(module, certify.Box(x, x), rounding=OUTWARD)
-    print("bounded")
-except ValueError as error:
-    print(error)
-try:
-    question = certify.robust(x.numpy(), int(module(x).argmax()), eps="1/1000")
-    print(certify.verify(module, question, timeout=30).verdict)
-except ValueError as error:
-    print(error)
+box = certify.Box(torch.zeros(1, 1, 2), torch.ones(1, 1, 2))
+for question in (
+    lambda: str(certify.bounds(model, box, rounding=OUTWARD)[0] <= 0),
+    lambda: certify.verify(model, certify.robust(np.array([3.0, 1.0]), 0, eps=0.5), timeout=30).verdict,
+):
+    try:
+        print(question())
+    except ValueError as error:
+        print(error)
 """
 
-THREADS = "threads of torch that run already drop subnormal numbers"
-PROCESSES: dict[str, tuple[str, str, dict[str, str], str, str]] = {
-    # name: before torch is imported, after, environment, what the float32 bounds say, what verify says
-    "nothing": ("", "", {}, "bounded", "unsat"),
+PROCESSES: dict[str, tuple[str, str, str]] = {
+    # name: what is set, what bounds say, what verify says
     "threads that drop subnormal numbers": (
-        "",
-        "torch.set_num_threads(2); torch.set_flush_denormal(True); torch.ones(100000) + 1; torch.set_flush_denormal(False)",
-        {"OMP_NUM_THREADS": "2"},
-        THREADS,
-        THREADS,
+        "torch.set_flush_denormal(True); torch.ones(100000) + 1; torch.set_flush_denormal(False)",
+        "threads of torch that run already drop subnormal numbers",
+        "threads of torch that run already drop subnormal numbers",
     ),
     "threads made before subnormal numbers were dropped": (
-        "",
-        "torch.set_num_threads(2); torch.ones(100000) + 1; torch.set_flush_denormal(True)",
-        {"OMP_NUM_THREADS": "2"},
-        "bounded",
+        "torch.ones(100000) + 1; torch.set_flush_denormal(True)",
+        "True",
         "unsat",
     ),
     "our own threads, made while subnormal numbers were dropped": (
-        "",
-        "torch.set_flush_denormal(True); torch.set_num_threads(2); from certify.kernels.dispatch import _pool; "
-        "assert list(_pool(2).map(lambda n: n * 1.0, [5e-324] * 4)) == [5e-324] * 4",
-        {"OMP_NUM_THREADS": "1"},
-        "",
-        "",
-    ),
-    "oneDNN in bfloat16": ("", "", {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"}, "variable ONEDNN_DEFAULT_FPMATH_MODE", "unsat"),
-    "default tensors on no device": ("", "torch.set_default_device('meta')", {}, "bounded", "unsat"),
-    "fewer digits by backend": (
-        "",
-        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
-        {},
-        "set_float32_matmul_precision('highest')",
+        "torch.set_flush_denormal(True); from certify.kernels.dispatch import _pool; "
+        "assert all(n * 1.0 for n in [2.0**-1030]) == False; "
+        "assert all(_pool(2).map(lambda n: n * 1.0 > 0, [5e-324] * 4)); torch.set_flush_denormal(False)",
+        "True",
         "unsat",
     ),
 }
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_what_belongs_to_a_process_is_checked(name: str) -> None:
-    setup, then, variables, bounded, verdict = PROCESSES[name]
-    script = IN_PROCESS.format(setup=setup, then=then)
+def test_threads_of_a_process_are_checked(name: str) -> None:
+    then, bounded, verdict = PROCESSES[name]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", IN_PROCESS.format(then=then)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from certify.environment import own_settings
 from certify.graph import GraphError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     name = Path(path).name.lower()
     for ending, reader in READERS.items():
         if name.endswith(ending):
-            return reader(path)
+            with own_settings():
+                return reader(path)
     raise ValueError(f"{path}: models are read from files that end in {', '.join(READERS)}{ADVICE.get(Path(name).suffix, '')}")
 
 

@@ -56,13 +56,17 @@ def as_tensor(name: str, values: Any, like: Tensor | None = None, end: float | N
 
 def _read(name: str, values: Any, dtype: torch.dtype | None) -> Tensor:
     try:
-        tensor = torch.as_tensor(values, dtype=dtype)
+        tensor = values if isinstance(values, Tensor) else torch.as_tensor(values, dtype=dtype, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n", 1)[0]
         raise ValueError(f"{name} cannot be read ({reason}); give float32 or float64 numbers") from error
     if tensor.is_complex() or (tensor.is_floating_point() and tensor.dtype not in PRECISIONS):
         given = str(tensor.dtype).removeprefix("torch.")
         raise ValueError(f"{name} is {given}: sets are float32 or float64; convert it first, by .float() for instance")
+    if tensor.is_meta:
+        raise ValueError(
+            f"{name} is on the device meta, where tensors hold no numbers; make it on another (torch.set_default_device)"
+        )
     return tensor
 
 

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from certify.environment import subnormals_kept
+
 Number = str | Fraction | float
 """An exact number: a decimal literal as it was written, a fraction, or a float."""
 
@@ -35,7 +37,8 @@ class Rationals:
     @classmethod
     def of(cls, numbers: Sequence[Number]) -> Rationals:
         """A one-dimensional array of the given literals or fractions."""
-        pairs = [_split(number) for number in numbers]
+        with subnormals_kept():
+            pairs = [_split(number) for number in numbers]
         nearest = np.fromiter((pair[0] for pair in pairs), np.float64, len(pairs))
         side = np.fromiter((pair[1] for pair in pairs), np.int8, len(pairs))
         source = np.empty(len(pairs), dtype=object)
@@ -112,11 +115,13 @@ def _split(number: Number) -> tuple[float, int]:
 
 def round_down(number: Number) -> float:
     """The largest float64 that is not above the number."""
-    nearest, side = _split(number)
-    return float(np.nextafter(nearest, -inf)) if side < 0 else nearest
+    with subnormals_kept():
+        nearest, side = _split(number)
+        return float(np.nextafter(nearest, -inf)) if side < 0 else nearest
 
 
 def round_up(number: Number) -> float:
     """The smallest float64 that is not below the number."""
-    nearest, side = _split(number)
-    return float(np.nextafter(nearest, inf)) if side > 0 else nearest
+    with subnormals_kept():
+        nearest, side = _split(number)
+        return float(np.nextafter(nearest, inf)) if side > 0 else nearest

@@ -85,8 +85,8 @@ class Capture:
     def of(module: nn.Module, example: Any) -> Capture:
         """Captures the module for inputs like the example."""
         refuse_training_statistics(module)
-        x = one_input(module, example)
         with own_settings():
+            x = one_input(module, example)
             with user_settings():
                 program = export(module, x)
             refuse_side_effects(program)
@@ -108,11 +108,11 @@ class Capture:
 
     def model(self, module: nn.Module) -> Model:
         """The live model, checked against the module."""
-        reference = as_reference(module, self.x)
-        graph = self.graph
-        constants = {name: to_array(torch.as_tensor(value)) for name, value in graph.constants.items()}
+        reference, graph = as_reference(module, self.x), self.graph
         if "checked" not in self._made:
-            self._require_agreement(replace(graph, constants=constants), reference)
+            with own_settings():
+                constants = {name: to_array(torch.as_tensor(value)) for name, value in graph.constants.items()}
+                self._require_agreement(replace(graph, constants=constants), reference)
             self._made["checked"] = True
         return Model(graph, self.name, reference, Live(module, self), self.precision)
 
