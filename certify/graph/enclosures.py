@@ -229,7 +229,7 @@ def gelu(x: Interval) -> Interval:
     return x * (1 + erf(x / sqrt(interval(2)))) * Fraction(1, 2)
 
 
-def gelu_tanh(x: Interval) -> Interval:
-    """x (1 + tanh(sqrt(2 / pi) (x + c x^3))) / 2, c being the double nearest to 0.044715."""
-    inner = sqrt(2 / pi(512)) * (x + Fraction(0.044715) * (x * x * x))
+def gelu_tanh(x: Interval, cubic: float = 0.044715) -> Interval:
+    """x (1 + tanh(sqrt(2 / pi) (x + cubic x^3))) / 2."""
+    inner = sqrt(2 / pi(512)) * (x + Fraction(cubic) * (x * x * x))
     return x * (1 + tanh(inner)) * Fraction(1, 2)

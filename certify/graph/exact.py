@@ -275,7 +275,6 @@ FUNCTIONS: Mapping[str, Callable[[Interval], Interval]] = {
     "silu": lambda x: x * enclosures.sigmoid(x),
     "mish": enclosures.mish,
     "gelu": enclosures.gelu,
-    "gelu_tanh": enclosures.gelu_tanh,
     "log_sigmoid": lambda x: -enclosures.softplus(-x),
 }
 
@@ -287,6 +286,7 @@ def _by_enclosure(of: Callable[[Interval], Interval]) -> Callable[..., DoubleDou
 CURVES: Mapping[str, Callable[..., DoubleDouble]] = {
     **{name: _by_enclosure(of) for name, of in FUNCTIONS.items()},
     "softplus": lambda x, params, attrs: _softplus(x, attrs.get("beta", 1.0), attrs.get("threshold", np.inf)),
+    "gelu_tanh": lambda x, params, attrs: function(lambda y: enclosures.gelu_tanh(y, **attrs), x),
     "elu": lambda x, params, attrs: _exponential_unit(x, **attrs),
     "selu": lambda x, params, attrs: _exponential_unit(x, **{**SELU, **attrs}),
     "celu": lambda x, params, attrs: _exponential_unit(x, attrs.get("alpha", 1.0), width=attrs.get("alpha", 1.0)),

@@ -71,7 +71,7 @@ class Draft:
         parts = (value.high, value.low, value.error)
         if value.high.size == 0 or any(part.min() != part.max() for part in parts):
             return None
-        return DoubleDouble(*(np.asarray(part.flat[0]) for part in parts))  # type: ignore[arg-type]
+        return value.moved(lambda part: np.asarray(part.flat[0]))
 
     def shape(self, name: str) -> Shape:
         """Shape of a constant, be it stored or derived."""

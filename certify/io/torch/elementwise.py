@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from math import inf, log
+from math import inf
 
 import numpy as np
 
+from certify.graph.double_double import exactly
 from certify.io import lowering
+from certify.io.powers import logarithm
 from certify.io.torch.call import Call, Constant, Handler, Operand
 
 NAMESAKES = "relu abs sigmoid tanh erf silu mish exp log sqrt reciprocal square sin cos tan atan sign floor ceil log_sigmoid selu"
@@ -33,7 +35,7 @@ def _leaky_relu(call: Call, x: Operand, negative_slope: float) -> str:
 def _rrelu(call: Call, x: Operand, lower: float, upper: float, training: bool, **_: object) -> str:
     if training:
         raise ValueError("it is random in training mode; call .eval() on the module first")
-    return call.emit("leaky_relu", [call.variable(x)], slope=(lower + upper) / 2)
+    return lowering.prelu(call.builder, call.variable(x), (exactly(float(lower)) + float(upper)) * 0.5, call.source)
 
 
 def _prelu(call: Call, x: Operand, weight: Operand) -> str:
@@ -41,8 +43,17 @@ def _prelu(call: Call, x: Operand, weight: Operand) -> str:
     shape = call.shape_of(weight)
     channels = int(np.prod(shape))
     spread = (channels, *(1,) * (len(call.shape_of(node)) - 2)) if channels > 1 else ()
+    if isinstance(weight, Constant) and weight.exact is not None:
+        return lowering.prelu(call.builder, node, weight.exact.reshape(spread), call.source)
     slope = call.changed(weight, "slope", lambda value: value.reshape(spread), spread)
     return call.emit("prelu", [node], {"slope": slope})
+
+
+def _hard_sigmoid(call: Call, x: Operand) -> str:
+    """min(max(x + 3, 0), 6) / 6"""
+    shifted = lowering.shift(call.builder, call.variable(x), 3.0, call.step("shift"))
+    clipped = call.emit("clip", [shifted], step="clip", min=0.0, max=6.0)
+    return lowering.scale(call.builder, clipped, exactly(6.0).reciprocal(), call.source)
 
 
 def _clamp(call: Call, x: Operand, min: float | None = None, max: float | None = None) -> str:
@@ -96,8 +107,10 @@ def _round(call: Call, x: Operand, decimals: int = 0) -> str:
     node = call.variable(x)
     if decimals == 0:
         return call.emit("round", [node])
-    enlarged = lowering.scale(call.builder, node, 10.0**decimals, call.step("enlarged"))
-    return lowering.scale(call.builder, call.emit("round", [enlarged], step="round"), 10.0**-decimals, call.source)
+    ten = exactly(10.0) ** abs(decimals)
+    factor, back = (ten, ten.reciprocal()) if decimals > 0 else (ten.reciprocal(), ten)
+    enlarged = lowering.scale(call.builder, node, factor, call.step("enlarged"))
+    return lowering.scale(call.builder, call.emit("round", [enlarged], step="round"), back, call.source)
 
 
 def _trunc(call: Call, x: Operand) -> str:
@@ -176,9 +189,10 @@ def _then(first: Callable[[Call, str], str], op: str) -> Handler:
     return handler
 
 
-def _scaled(op: str, factor: float) -> Handler:
-    """factor * op(x)"""
-    return lambda call, x: lowering.scale(call.builder, call.emit(op, [call.variable(x)], step=op), factor, call.source)
+def _logarithm(base: float) -> Handler:
+    """log(x) / log(base)"""
+    factor = logarithm(np.asarray(base)).reciprocal()
+    return lambda call, x: lowering.scale(call.builder, call.emit("log", [call.variable(x)], step="log"), factor, call.source)
 
 
 def _pow(call: Call, x: Operand, exponent: float) -> str:
@@ -194,7 +208,7 @@ def _pow(call: Call, x: Operand, exponent: float) -> str:
 
 
 def _pow_tensor(call: Call, x: Operand, exponent: Operand) -> str:
-    if isinstance(exponent, Constant) and exponent.value.numel() == 1 and not exponent.live:
+    if isinstance(exponent, Constant) and exponent.value.numel() == 1 and not exponent.live and exponent.exact is None:
         return _pow(call, x, float(exponent.value))
     raise ValueError("only an exponent that is one fixed number is supported")
 
@@ -203,7 +217,7 @@ def _power_of(call: Call, x: float, exponent: Operand) -> str:
     """base^t = exp(t log base)"""
     if not x > 0:
         raise ValueError(f"the base must be positive, got {x:g}")
-    return call.emit("exp", [lowering.scale(call.builder, call.variable(exponent), log(x), call.step("scale"))])
+    return call.emit("exp", [lowering.scale(call.builder, call.variable(exponent), logarithm(np.asarray(x)), call.step("scale"))])
 
 
 # --- two operands ----------------------------------------------------------------------------------------------------------
@@ -278,7 +292,7 @@ HANDLERS: Mapping[str, Handler] = {
     **{f"{name}.default": _function(name) for name in NAMESAKES.split()},
     **{f"{name}.default": _function(op) for name, op in ALIASES.items()},
     "relu6.default": _function("clip", min=0.0, max=6.0),
-    "hardsigmoid.default": _function("hard_sigmoid", alpha=1 / 6, beta=0.5),
+    "hardsigmoid.default": _hard_sigmoid,
     "leaky_relu.default": _leaky_relu,
     "rrelu.default": _rrelu,
     "prelu.default": _prelu,
@@ -303,12 +317,12 @@ HANDLERS: Mapping[str, Handler] = {
     "softshrink.default": _softshrink,
     "rsqrt.default": _then(lambda call, x: call.emit("sqrt", [x], step="sqrt"), "reciprocal"),
     "log1p.default": _then(lambda call, x: lowering.shift(call.builder, x, 1.0, call.step("shift")), "log"),
-    "exp2.default": _then(lambda call, x: lowering.scale(call.builder, x, log(2), call.step("scale")), "exp"),
+    "exp2.default": lambda call, x: _power_of(call, 2.0, x),
     "expm1.default": lambda call, x: lowering.shift(
         call.builder, call.emit("exp", [call.variable(x)], step="exp"), -1.0, call.source
     ),
-    "log2.default": _scaled("log", 1 / log(2)),
-    "log10.default": _scaled("log", 1 / log(10)),
+    "log2.default": _logarithm(2.0),
+    "log10.default": _logarithm(10.0),
     "pow.Tensor_Scalar": _pow,
     "pow.Tensor_Tensor": _pow_tensor,
     "pow.Scalar": _power_of,
