@@ -88,14 +88,19 @@ def select(work: Work, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> W
     return Work(**{name: field[index] for name, field in work._asdict().items()})
 
 
-def clauses_of(root: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of the clauses whose bits are set in some box, ascending."""
+def pairs_of(root: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The clause of every bit that is set, box by box and bit by bit: as often as there are boxes that have it."""
     found = [root[:0]]
     bit = 0
     while (mask >> bit).any():
         found.append(root[(mask >> bit & 1) == 1] + bit)
         bit += 1
-    return np.unique(np.concatenate(found))
+    return np.concatenate(found)
+
+
+def clauses_of(root: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of the clauses whose bits are set in some box, ascending."""
+    return np.unique(pairs_of(root, mask))
 
 
 def sorted_clauses(spec: Specification, table: Table, open_: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Clauses]:

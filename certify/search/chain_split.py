@@ -15,10 +15,11 @@ from certify.io.witness import Witness
 from certify.kernels.chain import Effort, Net, Work, lay_out
 from certify.search.chain import as_chain, chain_applies
 from certify.search.chain_attack import Attack
-from certify.search.chain_boxes import CLAUSES_PER_BOX, Stack, clauses_of, halve, roots, select, sorted_clauses
+from certify.search.chain_boxes import CLAUSES_PER_BOX, Stack, clauses_of, halve, pairs_of, roots, select, sorted_clauses
 from certify.search.chain_engine import Engine, threads
 from certify.search.evidence import ClosedDomains
 from certify.search.stage import Problem, Progress, count
+from certify.search.tally import Tally
 
 __all__ = ["chain_applies", "split_chain"]
 
@@ -55,8 +56,10 @@ class _Search:
         self._batch = int(np.clip(_BATCH_WORK // (len(net.weight) * (net.width[0] + 64)), *_BATCH))
         self._attack = Attack(problem, engine, number)
         self._stack = Stack(int(net.width[0]), len(net.bias))
-        self._stack.push(roots(problem.spec, number, len(net.bias)))
-        self._stuck = np.zeros(len(number), dtype=bool)
+        first = roots(problem.spec, number, len(net.bias))
+        self._stack.push(first)
+        self._tally = Tally(len(number))
+        self._tally.begin(pairs_of(first.root, first.open))
         self._margin = np.full(len(number), np.inf)
 
     def run(self, progress: Progress) -> Progress:
@@ -66,6 +69,7 @@ class _Search:
             work = self._stack.pop(self._batch)
             self._examine(work)
             witness = self._attack_from(work)
+            self._tally.split(pairs_of(work.root, work.open))
             for half in halve(select(work, work.open != 0)):
                 self._stack.push(half)
         return self._conclude(progress, witness)
@@ -74,11 +78,12 @@ class _Search:
         return self._problem.remaining() > 0 and self._stack.bytes <= self._problem.memory
 
     def _examine(self, work: Work) -> None:
-        before = (work.lower.copy(), work.upper.copy(), work.open.copy()) if self._problem.evidence.wanted else None
+        given = work.open.copy()
+        before = (work.lower.copy(), work.upper.copy(), given) if self._problem.evidence.wanted else None
         self._engine.examine(self._effort, work)
         if np.isnan(work.value).any():
             raise ValueError(f"{self._problem.model.name}: values are NaN or overflow on the input set; there are no bounds")
-        self._stuck[clauses_of(work.root, work.stuck)] = True
+        self._tally.close(pairs_of(work.root, given & ~(work.open | work.stuck)))
         unsettled = (work.open | work.stuck) != 0
         np.minimum.at(self._margin, work.root, np.where(unsettled, -np.inf, work.margin))
         if before is not None:
@@ -104,13 +109,12 @@ class _Search:
         return self._attack.random(clauses_of(work.root, left), starts)
 
     def _conclude(self, progress: Progress, witness: Witness | None) -> Progress:
-        open_ = self._stuck.copy()
-        open_[clauses_of(*self._stack.rest())] = True
-        closed = self._number[~open_]
+        excluded = self._tally.excluded
+        closed = self._number[excluded]
         still, margin = progress.open.copy(), progress.margin.copy()
         still[closed] = False
-        margin[closed] = np.maximum(margin[closed], self._margins()[~open_])
-        line = f"input splitting of a chain on {count(len(open_))}: {len(closed)} excluded with {self._engine.boxes} boxes"
+        margin[closed] = np.maximum(margin[closed], self._margins()[excluded])
+        line = f"input splitting of a chain on {count(len(excluded))}: {len(closed)} excluded with {self._engine.boxes} boxes"
         line += "" if witness is None else "; found a witness, replayed in the original model"
         return replace(progress.noted(line), open=still, margin=margin, witness=witness)
 

@@ -16,10 +16,11 @@ from certify.search.evidence import ClosedDomains, Reason
 from certify.search.neuron_root import Root
 from certify.search.projection import interior, project
 from certify.search.stage import Problem
+from certify.search.tally import Tally
 
 
 class Findings:
-    """By clause of the root: whether it is excluded, with which margin, and whether some domain of it can neither be closed nor split.
+    """By clause of the root: whether it is excluded, and with which margin. A domain that can neither be closed nor split is left out.
 
     Counts domains, and keeps the first witness.
     """
@@ -29,9 +30,9 @@ class Findings:
         clauses = len(root.clauses)
         self.excluded = np.zeros(clauses, dtype=bool)
         self.margin = np.full(clauses, inf)
-        self.stuck = np.zeros(clauses, dtype=bool)
         self.witness: Witness | None = None
         self.visited = self.narrowed = self.closed = self.deepest = 0
+        self._tally = Tally(clauses)
         self._attackable = problem.spec.inputs.attackable()
         self._lock = RLock()
 
@@ -45,6 +46,21 @@ class Findings:
         """Some domain has so many splits."""
         with self._lock:
             self.deepest = max(self.deepest, depth)
+
+    def begin(self, domains: Domains) -> None:
+        """The domains that the search begins with."""
+        with self._lock:
+            self._tally.begin(self.root.clause[domains.goal].numpy())
+
+    def split(self, domains: Domains) -> None:
+        """Domains that are replaced by their halves."""
+        with self._lock:
+            self._tally.split(self.root.clause[domains.goal].numpy())
+
+    @property
+    def done(self) -> NDArray[np.bool_]:
+        """The clauses that are excluded, or all of whose domains are closed: (clauses,)."""
+        return self.excluded | self._tally.excluded
 
     def exclude(self, clauses: Tensor) -> None:
         """Some clauses, (clauses,) bool, cannot be satisfied on their sets: bounds of neurons exclude each other."""
@@ -63,16 +79,12 @@ class Findings:
         above = np.nextafter((bound - root.conditions.rhs[domains.goal]).numpy(), -inf)
         with self._lock:
             self.closed += len(domains)
+            self._tally.close(clause)
             np.minimum.at(self.margin, clause, above)
             if self.problem.evidence.wanted:
                 data = {"atom": root.atoms[domains.goal.numpy()], "bound": bound.numpy(), "multiplier": domains.multiplier.numpy()}
                 paths = domains.paths(root.network.neurons)
                 self.problem.evidence.close(ClosedDomains(root.clauses[clause], reason, paths, data))
-
-    def give_up(self, clause: int) -> None:
-        """Some domain of a clause can neither be closed nor split."""
-        with self._lock:
-            self.stuck[clause] = True
 
     def look_at(self, x: Tensor, domains: Domains) -> None:
         """Looks for a witness among points, one a domain."""

@@ -27,6 +27,7 @@ from certify.search.evidence import ClosedDomains
 from certify.search.input_forms import lower_forms
 from certify.search.rates import Rates
 from certify.search.stage import Problem, Progress, count
+from certify.search.tally import Tally
 
 __all__ = ["few_inputs", "split_inputs"]
 
@@ -121,6 +122,8 @@ class _Search:
         open_ = self.layout.clause >= 0
         region = np.flatnonzero(open_.any(axis=1))
         pieces = Pieces(self.lower[region], self.upper[region], region, np.full(len(region), -inf), open_[region])
+        self.tally = Tally(len(progress.open))
+        self.tally.begin(self.layout.pairs(pieces)[1])
         bytes_each = 16 * self.lower.shape[1] + 16 + open_.shape[1]
         self.work = Worklist(pieces, problem.memory // (4 * bytes_each))
         self.unsplittable: list[Pieces] = []
@@ -143,6 +146,7 @@ class _Search:
         middles = evaluate(self.rewritten, self.layout, pieces.middle[piece], pieces.region[piece], clause)
         best = self._best_of(methods, pieces, middles.value)
         self._record(best, pieces)
+        self.tally.close(clause[best.left.closed])
         near = ~best.left.closed
         least = evaluate(self.rewritten, self.layout, _least(best)[near], pieces.region[piece[near]], clause[near])
         self.witness = first_witness(self.problem, middles) or first_witness(self.problem, least)
@@ -178,6 +182,7 @@ class _Search:
         rest = whole & ~shrunk
         room = _FULL // max(1, len(self.work) + int(rest.sum()))
         times = max(1, min(_MOST_HALVINGS, room.bit_length() - 1))
+        self.tally.split(self.layout.pairs(pieces[rest])[1], 1 << times)
         self.work.push(halve(pieces[rest], self._scores(bounded)[alive][rest], times))
 
     def _scores(self, bounded: _Bounded) -> NDArray[np.float64]:
@@ -223,8 +228,7 @@ class _Search:
         margin = np.full(len(self.progress.margin), inf)
         np.minimum.at(margin, clause, waiting.margin[piece])
         open_ = self.progress.open.copy()
-        open_[searched] = False
-        open_[clause] = True
+        open_[searched] = ~self.tally.excluded[searched]
         # What is closed or cut off has a margin of at least zero.
         margin[searched] = np.minimum(margin[searched], 0.0)
         margin[searched] = np.maximum(margin[searched], self.progress.margin[searched])

@@ -165,7 +165,7 @@ class _Search:
             witness = try_points(self.problem, self.clause, np.array(candidates))
             if witness is not None:
                 return witness
-        self.closed = not self.queue and not self.count.stuck
+        self.closed = self.count.closed == self.count.split + 1  # every leaf of the tree
         return None
 
     @property

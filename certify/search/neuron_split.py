@@ -16,7 +16,6 @@ from threading import Condition
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from certify.bounds.alpha import Schedule
@@ -60,11 +59,11 @@ def split_neurons(problem: Problem, progress: Progress) -> Progress:
     base = _narrowed(problem, root, findings)
     note = f"narrowed in {time.monotonic() - started:.2f} s, {int(findings.excluded.sum())} excluded by it"
     task, domains = _start(problem, root, base, findings)
+    findings.begin(domains)
     search = _Search(task, base, domains, findings)
     search.run()
-    goal, bound = search.work.bounds()
-    begun, alive = (_has(root, goals) for goals in (domains.goal, goal))
-    done = findings.excluded | (begun & ~alive & ~findings.stuck)
+    _, bound = search.work.bounds()
+    done = findings.done
     least = f", least margin {float(bound.min()):.4g}" if len(bound) else ""
     line = (
         f"neuron splitting on {count(len(root.clauses))}: {int(done.sum())} excluded, {note}; {findings.visited} domains bounded, "
@@ -75,13 +74,6 @@ def split_neurons(problem: Problem, progress: Progress) -> Progress:
     open_[clauses[done]] = False
     margin[clauses[done]] = np.maximum(margin[clauses[done]], findings.margin[done])
     return replace(progress, open=open_, margin=margin, witness=findings.witness, log=(*progress.log, line))
-
-
-def _has(root: Root, goals: Tensor) -> NDArray[np.bool_]:
-    """Which clauses some goals belong to, (clauses,)."""
-    found = np.zeros(len(root.clauses), dtype=bool)
-    found[root.clause[goals].numpy()] = True
-    return found
 
 
 def _narrowed(problem: Problem, root: Root, findings: Findings) -> Base:

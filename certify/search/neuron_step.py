@@ -189,7 +189,9 @@ class Step:
         if not len(index):
             return leaves
         neuron, point, unit = (v[index, 0] for v in (options.neuron, options.point, options.unit))
-        children = domains.select(index).halved(neuron, point, unit)
+        parents = domains.select(index)
+        self.findings.split(parents)
+        children = parents.halved(neuron, point, unit)
         self.findings.reach(int(children.depth.max()))
         return children
 
@@ -224,8 +226,6 @@ class Step:
             # A margin of zero: the leaf's inequality is of no atom alone and has a scale of its own.
             self.findings.close(domains.select(these), thresholds[these], reason)
         for k, leaf in zip(clause, leaves, strict=True):
-            if not leaf.closed:
-                self.findings.give_up(int(k))
-                if leaf.candidate is not None:
-                    self.findings.replay(leaf.candidate, int(k))
+            if not leaf.closed and leaf.candidate is not None:
+                self.findings.replay(leaf.candidate, int(k))
         return domains.select(torch.zeros(0, dtype=torch.int64))
