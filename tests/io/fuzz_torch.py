@@ -87,7 +87,8 @@ def with_error(graph: Graph, x: Array) -> tuple[Array, Array]:
             elif node.op in AFFINE or node.op == "mul":
                 sizes = _magnitude(node, [np.abs(v) + e for v, e in zip(inputs, before, strict=True)], params)
                 exact = _magnitude(node, [np.abs(v) for v in inputs], params)
-                errors[node.name] = (sizes - exact) * 2 + ULPS * EPS * exact + np.where((exact > 0) & (exact < SMALL), TINY, 0.0)
+                some = _magnitude(node, [v != 0 for v in inputs], {role: value != 0 for role, value in params.items()}) > 0
+                errors[node.name] = (sizes - exact) * 2 + ULPS * EPS * exact + np.where(some & (exact < SMALL), TINY, 0.0)
             else:
                 moved = [apply(node, [inputs[0] + sign * before[0]], params) for sign in (-1, 1)]
                 own = UNITS.get(node.op, lambda x: 0.0)(np.abs(inputs[0]))
@@ -105,7 +106,7 @@ def _padded(node: Any, before: list[Array]) -> Array:
 def _magnitude(node: Any, inputs: list[Array], params: Mapping[str, Array]) -> Array:
     """An affine map or product of absolute values."""
     positive = type(node)(node.name, {"sub": "add"}.get(node.op, node.op), node.inputs, node.shape, node.params, node.attrs)
-    return apply(positive, inputs, {role: np.abs(value) for role, value in params.items()})
+    return apply(positive, [v.astype(float) for v in inputs], {role: np.abs(value.astype(float)) for role, value in params.items()})
 
 
 UNITS: Mapping[str, Any] = {

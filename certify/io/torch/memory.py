@@ -64,6 +64,7 @@ def after_write(builder: GraphBuilder, values: Iterable[Value], target: Value, n
     Those not in the result stay as they are. A ValueError where the written elements are not distinct.
     """
     tensor = target.value
+    new = _stored_as(tensor.dtype, new)
     memory = tensor.untyped_storage().clone()
     _view(tensor, memory).copy_(new.value)
     written = _Written(tensor)
@@ -79,6 +80,14 @@ def after_write(builder: GraphBuilder, values: Iterable[Value], target: Value, n
         else:
             after[id(value)] = elements(builder, [new, value], written.seen_in(value.value), shown, source)
     return after
+
+
+def _stored_as(dtype: torch.dtype, new: Value) -> Value:
+    """A new value in the type of the tensor it is written to: constants are rounded to types narrower than float32."""
+    if isinstance(new, Variable) or new.value.dtype == dtype:
+        return new
+    keeps = dtype.is_floating_point and torch.finfo(dtype).bits >= 32
+    return replace(new, value=new.value.to(dtype), exact=new.exact if keeps else None)
 
 
 class _Written:
