@@ -26,7 +26,22 @@ def torch_operations(seeds: Iterable[int]) -> Iterator[str]:
     return disagreements(sorted(HANDLERS), seeds)
 
 
-FRONT_ENDS: Mapping[str, Fuzz] = {"torch": torch_operations}
+def onnx_operators(seeds: Iterable[int]) -> Iterator[str]:
+    """Every ONNX operator against onnxruntime and the standard."""
+    from certify.io.onnx.table import HANDLERS
+    from tests.io.fuzz_onnx import disagreements
+
+    return disagreements(sorted(HANDLERS), seeds)
+
+
+def damaged_onnx(seeds: Iterable[int]) -> Iterator[str]:
+    """Damaged ONNX files, a hundred a seed: what ends in anything but a model that agrees with onnxruntime, or one line."""
+    from tests.io.fuzz_onnx import mishaps
+
+    return mishaps(number for seed in seeds for number in range(100 * seed, 100 * seed + 100))
+
+
+FRONT_ENDS: Mapping[str, Fuzz] = {"torch": torch_operations, "onnx": onnx_operators, "damaged": damaged_onnx}
 
 
 def main() -> int:

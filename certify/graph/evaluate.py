@@ -94,15 +94,28 @@ def _windows(x: Array, kernel: Shape, stride: Shape, dilation: Shape) -> Array:
     return view[(slice(None), slice(None), *steps)]
 
 
+MANY_TERMS = 2**26
+"""Above so many terms of a convolution, they are summed kernel element by kernel element instead of being laid out."""
+
+
 def _conv(x: Array, params: Params, attrs: Mapping[str, Any]) -> Array:
     weight, groups, axes = params["weight"], attrs["groups"], x.ndim - 2
     x = _surrounded(x, [(0, 0), (0, 0), *((p, p) for p in attrs["padding"])], 0)
     out = []
     for part, filters in zip(np.split(x, groups, 1), np.split(weight, groups, 0), strict=True):
         windows = _windows(part, weight.shape[2:], attrs["stride"], attrs["dilation"])
+        if windows.size > MANY_TERMS:
+            out.append(sum(_element(windows, filters, at) for at in np.ndindex(*weight.shape[2:])))
+            continue
         summed = (1, *range(2 + axes, 2 + 2 * axes))
         out.append(np.moveaxis(np.tensordot(windows, filters, (summed, (1, *range(2, 2 + axes)))), -1, 1))
     return np.concatenate(out, 1) + _per_channel(params.get("bias", 0), axes)
+
+
+def _element(windows: Array, filters: Array, at: tuple[int, ...]) -> Array:
+    """What one element of the kernel adds to a convolution."""
+    index: Any = (..., *at)
+    return np.moveaxis(np.tensordot(windows[index], filters[index], ((1,), (1,))), -1, 1)
 
 
 def _conv_transpose(x: Array, params: Params, attrs: Mapping[str, Any]) -> Array:

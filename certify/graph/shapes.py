@@ -26,8 +26,12 @@ from typing import Any
 
 from certify.graph.graph import Shape
 
-LARGEST = 2**27
-"""Elements of the largest tensor of a graph, a GiB in double precision: more is taken for a damaged model, before it is allocated."""
+LARGEST = 2**25
+"""Elements of the largest tensor that is computed, 256 MiB in double precision: more is taken for a damaged model, before it is
+allocated. A picture of 224 by 224 in 64 channels has a tenth of that."""
+
+MOST_WORK = 2**36
+"""Multiplications in one convolution; VGG's largest has 2^31."""
 
 ShapeRule = Callable[[Sequence[Shape], Mapping[str, Shape], Mapping[str, Any]], Shape]
 
@@ -42,7 +46,14 @@ def _conv(inputs: Sequence[Shape], params: Mapping[str, Shape], attrs: Mapping[s
             space, attrs["padding"], attrs["dilation"], weight[2:], attrs["stride"], strict=True
         )
     ]
-    return (n, weight[0], *out)
+    return _within_reach((n, weight[0], *out), prod(weight[1:]))
+
+
+def _within_reach(shape: Shape, terms: int) -> Shape:
+    """The shape of a convolution's output, whose elements sum so many terms each; a ValueError where that is too much work."""
+    if prod(require_size(shape)) * terms > MOST_WORK:
+        raise ValueError(f"has an output of shape {list(shape)} and sums {terms} terms for each element; the model may be damaged")
+    return shape
 
 
 def _conv_transpose(inputs: Sequence[Shape], params: Mapping[str, Shape], attrs: Mapping[str, Any]) -> Shape:
@@ -55,7 +66,7 @@ def _conv_transpose(inputs: Sequence[Shape], params: Mapping[str, Shape], attrs:
             space, attrs["stride"], attrs["padding"], attrs["dilation"], weight[2:], attrs["output_padding"], strict=True
         )
     ]
-    return (n, weight[1] * attrs["groups"], *out)
+    return _within_reach((n, weight[1] * attrs["groups"], *out), prod(weight[2:]) * weight[0] // attrs["groups"])
 
 
 def _linear(inputs: Sequence[Shape], params: Mapping[str, Shape], attrs: Mapping[str, Any]) -> Shape:
@@ -137,11 +148,11 @@ def output_shape(op: str, inputs: Sequence[Shape], params: Mapping[str, Shape], 
     return require_size(SHAPES.get(op, _same)(inputs, params, attrs))
 
 
-def require_size(shape: Sequence[int]) -> Shape:
-    """The shape as plain numbers; a ValueError where an axis is negative or there are more than `LARGEST` elements."""
+def require_size(shape: Sequence[int], largest: int = LARGEST) -> Shape:
+    """The shape as plain numbers; a ValueError where an axis is negative or there are more elements than `largest`."""
     sizes = tuple(int(size) for size in shape)
     if min(sizes, default=0) < 0:
         raise ValueError(f"asks for a tensor of shape {list(sizes)}; the model may be damaged")
-    if prod(sizes) > LARGEST:
-        raise ValueError(f"asks for a tensor of shape {list(sizes)}, of more than {LARGEST} elements; the model may be damaged")
+    if prod(sizes) > largest:
+        raise ValueError(f"asks for a tensor of shape {list(sizes)}, of more than {largest} elements; the model may be damaged")
     return sizes

@@ -11,6 +11,7 @@ import numpy as np
 
 from certify.graph import GraphBuilder, Shape
 from certify.graph.double_double import DoubleDouble, exactly, from_fractions, where
+from certify.graph.shapes import require_size
 from certify.io.lowering import Array, conv, reduce, scale, take, take_index, transpose
 
 
@@ -35,6 +36,7 @@ class Pooling:
             count -= 1  # the last window would hold nothing but padding
         if count < 1:
             raise ValueError(f"a window of {kernel} does not fit an axis of size {size} padded by {before} and {after}")
+        require_size((count, kernel))
         start = np.arange(count)[:, None] * stride - before
         cells = start + np.arange(kernel) * dilation
         return AxisWindows(cells, (cells >= 0) & (cells < size), (cells < size + after).sum(1))
@@ -72,6 +74,7 @@ def max_over_cells(builder: GraphBuilder, x: str, cells: Sequence[Array], source
 def window_index(shape: Shape, cells: Sequence[Array]) -> Array:
     """Flat index (*leading, *windows, k) of the windows of the last axes of a tensor of this shape."""
     leading, axes = shape[: -len(cells)], len(cells)
+    require_size((*leading, *(n for c in cells for n in c.shape)))
 
     def gather(index: Array) -> Array:
         for axis, c in enumerate(cells):  # (*leading, w1, ..., space ..., k1, ...): each axis becomes windows, its cells go last
@@ -87,6 +90,7 @@ def average_pool(
     """AveragePool of (n, c, *space): a depthwise convolution. Without `count_padding` windows at the border are divided by the
     number of their real cells; `divisor` replaces both counts."""
     channels, space = builder.shape(x)[1], builder.shape(x)[2:]
+    require_size((channels, *pooling.kernel))
     windows = [pooling.axis(axis, size) for axis, size in enumerate(space)]
     counts = [w.padded_count if count_padding else w.real.sum(1) for w in windows]
     divisors = np.asarray(divisor) if divisor else fold(np.multiply, np.ix_(*counts))

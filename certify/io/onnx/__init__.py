@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onnx import ModelProto
 
-from certify.graph import Graph
+from certify.graph import Graph, GraphError
 from certify.graph.passes import normalise
 from certify.io.onnx.constants import exact, rounded
 from certify.io.onnx.importer import import_with
@@ -39,9 +39,12 @@ def load_onnx(source: Source) -> Model:
     from certify.model import Model
 
     original = read_model(source)
-    graph = _graph(original)
-    reference = open_reference(original, graph)
-    compare(graph, reference)
+    try:
+        graph = _graph(original)
+        reference = open_reference(original, graph)
+        compare(graph, reference)
+    except MemoryError as error:
+        raise GraphError(f"the model needs more memory than there is ({str(error) or 'out of memory'})") from error
     return Model(graph, name=_name(source), reference=reference, precision=reference.dtype.name)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from certify.graph import Graph, GraphBuilder, GraphError, Shape
+from certify.graph.shapes import LARGEST
 from certify.io.onnx import standard
 from certify.io.onnx.call import Array, Call, Numbers, Outputs, Value, depends, node_of
 from certify.io.onnx.constants import evaluate_constants, exact, wider
@@ -139,7 +141,7 @@ def _input_shape(entry: ValueInfoProto) -> list[int]:
     """The declared shape, a symbolic first axis being a batch of one."""
     declared = entry.type.tensor_type
     if declared.elem_type not in INPUT_TYPES:
-        name = TensorProto.DataType.Name(declared.elem_type)
+        name = standard.kind_name(declared.elem_type)
         raise GraphError(f"the model's input {entry.name!r} has elements of type {name}; only floating-point inputs are supported")
     if not declared.HasField("shape"):
         raise GraphError(f"the model's input {entry.name!r} declares no shape; export it with one")
@@ -245,7 +247,8 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
         _require_real(node, inputs)
     attrs = standard.attributes(name, node, walk.opset)
     shapes = [None if value is None else _shape(walk.builder, value) for value in values]
-    outputs = standard.infer(name, node, walk.opset, kinds, shapes, values)
+    largest = max([LARGEST, *(prod(shape) for shape in shapes if shape is not None)])  # the file brings large weights itself
+    outputs = standard.infer(name, node, walk.opset, kinds, shapes, values, largest)
     evaluate = partial(evaluate_node, node, walk.opset)
     call = Call(node.op_type, name, walk.opset, tuple(values), tuple(kinds), attrs, walk.builder, evaluate)
     try:
@@ -292,7 +295,7 @@ def _require_real(node: NodeProto, inputs: Sequence[Tensor | None]) -> None:
     """Whole numbers that depend on the network's input are only moved, and cast back."""
     for tensor in inputs:
         if tensor is not None and node_of(tensor.value) and tensor.kind not in (*INPUT_TYPES, TensorProto.BFLOAT16):
-            kind = TensorProto.DataType.Name(tensor.kind)
+            kind = standard.kind_name(tensor.kind)
             raise _error(
                 node, f"computes with elements of type {kind} that depend on the network's input; cast them to float before"
             )

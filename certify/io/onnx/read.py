@@ -63,10 +63,46 @@ def _load_external(model: ModelProto, path: Path, first: TensorProto) -> None:
         raise GraphError(f"{path}: the weights in {location!r} beside it cannot be read ({str(error).splitlines()[0]})") from error
 
 
+def _require_text(model: ModelProto) -> None:
+    """Names that are no text are found by nothing, and crash what they are given to."""
+    graph = model.graph
+    nodes = [*graph.node, *(node for function in model.functions for node in function.node)]
+    names = [entry.name for entry in (*graph.input, *graph.output, *graph.initializer)]
+    names += [text for node in nodes for text in (node.op_type, node.name, node.domain, *node.input, *node.output)]
+    names += [attribute.name for node in nodes for attribute in node.attribute]
+    broken = next((name for name in names if not isinstance(name, str)), None)
+    if broken is not None:
+        raise GraphError(f"the model has a name that is no text, {broken!r:.40}; the file may be damaged")
+
+
 def _standard(model: ModelProto) -> ModelProto:
     """The model with functions that it defines itself written out, without what its output does not depend on."""
+    _require_text(model)
     if not model.functions:
         return trimmed(model)
     from onnx import inliner
 
-    return trimmed(inliner.inline_local_functions(model))
+    _require_few_nodes(model)
+    try:
+        return trimmed(inliner.inline_local_functions(model))
+    except Exception as error:  # onnx has several classes of errors, with no base of their own
+        raise GraphError(f"the model's own functions cannot be written out ({str(error).splitlines()[0]})") from error
+
+
+MOST_NODES = 10**6
+"""Nodes of a model whose functions are written out: a few that call each other twice in a row would make any number."""
+
+
+def _require_few_nodes(model: ModelProto) -> None:
+    """Counts the nodes that functions make; those that call themselves are left to onnx."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    before: dict[tuple[str, str], int] | None = None
+    while before != sizes:
+        before = dict(sizes)
+        for key, function in functions.items():
+            sizes[key] = min(
+                sum(sizes.get((node.domain, node.op_type), 1) for node in function.node), MOST_NODES + 1
+            )  # grows, up to there
+    if sum(sizes.get((node.domain, node.op_type), 1) for node in model.graph.node) > MOST_NODES:
+        raise GraphError(f"the model's own functions make more than {MOST_NODES} nodes; the file may be damaged")

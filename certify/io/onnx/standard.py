@@ -28,18 +28,31 @@ FAR = 2**31
 WINDOWS = ("strides", "dilations", "kernel_shape", "pads", "output_padding", "output_shape", "group", "blocksize")
 
 
+FLAGS = {
+    *("allowzero", "antialias", "ceil_mode", "count_include_pad", "exclude_outside", "keepdims", "noop_with_empty_axes"),
+    *("training_mode", "transA", "transB", "upper"),
+}
+"""Attributes that are zero or one."""
+
+
 class UnknownOperatorError(GraphError):
     """A node whose operator the standard does not have, in that version."""
 
 
 def infer(
-    name: str, node: NodeProto, opset: int, kinds: Sequence[int | None], shapes: Sequence[Shape | None], known: Sequence[Any]
+    name: str,
+    node: NodeProto,
+    opset: int,
+    kinds: Sequence[int | None],
+    shapes: Sequence[Shape | None],
+    known: Sequence[Any],
+    largest: int,
 ) -> list[int]:
     """The element types of a node's outputs, 0 for what holds no tensor.
 
     `kinds`, `shapes` and `known` are of the inputs, in order: element types and shapes, None where left out, and the arrays of
-    constants, else None. A `GraphError` names the node where it is not as the standard describes, or would make a tensor that is too
-    large (`shapes.LARGEST`); an `UnknownOperatorError` where there is no such operator.
+    constants, else None. A `GraphError` names the node where it is not as the standard describes, or would make a tensor of more than
+    `largest` elements; an `UnknownOperatorError` where there is no such operator.
     """
     schema = _schema(node.op_type, opset)
     if schema is None:
@@ -54,7 +67,7 @@ def infer(
     except Exception as error:  # onnx has an error class for each kind of check, with no base of their own
         raise GraphError(f"node {name} ({node.op_type}): is not as the standard wants it: {_plain(error)}") from error
     for result in found.values():
-        _require_size(name, node.op_type, result)
+        _require_size(name, node.op_type, result, largest)
     return [found[f"o{i}"].tensor_type.elem_type if f"o{i}" in found else 0 for i in range(len(node.output))]
 
 
@@ -69,10 +82,18 @@ def attributes(name: str, node: NodeProto, opset: int) -> dict[str, Any]:
     for attribute in node.attribute:
         if attribute.name in given:
             raise GraphError(f"node {name} ({node.op_type}): has two attributes {attribute.name!r}")
-        given[attribute.name] = _value(attribute)
+        try:
+            given[attribute.name] = _value(attribute)
+        except ValueError as error:  # of no known type, or a reference to an attribute of a function
+            raise GraphError(f"node {name} ({node.op_type}): its attribute {attribute.name!r} has no value") from error
     for attribute, value in given.items():
         _require_sane(name, node.op_type, attribute, value)
     return {**defaults, **given}
+
+
+def kind_name(kind: int | None) -> str:
+    """What the standard calls a type of elements."""
+    return TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else f"number {kind}"
 
 
 @cache
@@ -100,7 +121,9 @@ def _require_sane(name: str, op: str, attribute: str, value: Any) -> None:
     numbers = [entry for entry in (value if isinstance(value, list) else [value]) if isinstance(entry, (int, float))]
     if (op, attribute) in INFINITE:
         numbers = [number for number in numbers if number != number]
-    if not all(isfinite(number) for number in numbers) or (attribute in WINDOWS and any(abs(n) >= FAR for n in numbers)):
+    far = attribute in WINDOWS and any(abs(number) >= FAR for number in numbers)
+    unclear = attribute in FLAGS and not all(number in (0, 1) for number in numbers)
+    if far or unclear or not all(isfinite(number) for number in numbers):
         raise GraphError(f"node {name} ({op}): its attribute {attribute!r} is {str(value)[:60]}; the file may be damaged")
 
 
@@ -117,10 +140,10 @@ def _worth_showing(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.size <= SHOWN and value.dtype.kind in "fiub"
 
 
-def _require_size(name: str, op: str, result: TypeProto) -> None:
+def _require_size(name: str, op: str, result: TypeProto, largest: int) -> None:
     sizes = [axis.dim_value for axis in result.tensor_type.shape.dim if axis.HasField("dim_value")]
     try:
-        require_size(sizes)
+        require_size(sizes, largest)
     except ValueError as error:
         raise GraphError(f"node {name} ({op}): {error}") from error
 

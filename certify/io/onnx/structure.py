@@ -12,6 +12,7 @@ from certify.graph.double_double import exactly, joined
 from certify.io import lowering
 from certify.io.onnx.call import Array, Call, Handler, Outputs
 from certify.io.onnx.moves import move
+from certify.io.onnx.standard import kind_name
 
 REAL = {TensorProto.FLOAT, TensorProto.DOUBLE}
 
@@ -65,7 +66,7 @@ def _as_kind(call: Call, kind: int | None) -> str:
         return call.variable()
     if kind == TensorProto.INT64:
         return lowering.truncate(call.builder, call.variable(), call.name)
-    target = TensorProto.DataType.Name(kind)
+    target = kind_name(kind)
     raise call.error(
         f"casts what depends on the network's input to {target.lower()} ({target}), which rounds it; export the model without that "
         "cast, in one floating-point type"
