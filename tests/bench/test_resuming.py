@@ -69,9 +69,15 @@ def start(tmp_path: Path, tool_command: str) -> Callable[[Path], subprocess.Pope
 
     def start(folder: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "certify", "bench", str(folder), "--out", str(tmp_path / "runs.sqlite"), "--workers", "2"]
-        return subprocess.Popen([*command, "--tool-cmd", tool_command], stderr=subprocess.PIPE, text=True)
+        # Started with SIGINT ignored, as in the background of a shell, Python would not listen to it: the test says that it should.
+        return subprocess.Popen([*command, "--tool-cmd", tool_command], stderr=subprocess.PIPE, text=True, preexec_fn=heeding_sigint)
 
     return start
+
+
+def heeding_sigint() -> None:
+    """Run in a child before it becomes another program."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 Start = Callable[[Path], "subprocess.Popen[str]"]

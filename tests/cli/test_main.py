@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 
@@ -74,7 +75,8 @@ def test_an_interruption_is_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsy
 
 
 def test_a_reader_that_stops_reading_causes_no_complaint() -> None:
-    command = f"{sys.executable} -c 'from certify.cli.main import main; import sys; sys.exit(main([\"supports\"]))' | true"
+    script = "from certify.cli.main import main; import sys; sys.exit(main(['supports']))"
+    command = f"{shlex.join([sys.executable, '-c', script])} | true"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     assert "Error" not in done.stderr
 
