@@ -97,7 +97,9 @@ class Model:
         if x.ndim >= 1 and tuple(x.shape[1:]) in (shape, shape[1:] if shape[:1] == (1,) else shape):
             return x.reshape(x.shape[0], *shape)
         expected = list(shape[1:] if shape[:1] == (1,) else shape)
-        raise ValueError(f"{self.name} takes inputs of shape {expected} behind a batch axis; got {list(x.shape)}")
+        last = len(expected) == 3 and list(x.shape[1:]) == [*expected[1:], expected[0]]
+        hint = "; the channels come last: move them to the front (on the command line `--layout nhwc`)" if last else ""
+        raise ValueError(f"{self.name} takes inputs of shape {expected} behind a batch axis; got {list(x.shape)}{hint}")
 
     def from_output(self, y: Tensor) -> Tensor:
         """Drops the model's own batch axis of size one: (batch, 1, classes) becomes (batch, classes)."""

@@ -13,6 +13,7 @@ if [[ ${1:-} != "$VERSION" || $# -ne 6 ]]; then
     exit 2
 fi
 readonly model=$3 property=$4 result=$5 seconds=$6
+rm -f -- "$result" # whatever happens below, an earlier verdict is none on this call
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 python=${CERTIFY_VENV:-$root/.venv}/bin/python

@@ -21,7 +21,7 @@ from certify.cli.arguments import (
     radius,
     seed,
 )
-from certify.cli.files import forget, write_whole
+from certify.cli.files import RECORD, forget, write_whole
 
 if TYPE_CHECKING:
     from certify.io.datasets import Data
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     from certify.io.units import domain_notes, notes
     from certify.search.accuracy import Threat
 
-    forget(argv, "--json")
+    forget(argv, "--json", RECORD)
     arguments = _parser().parse_args(argv)
     started = time.perf_counter()
     check_device(arguments.device)

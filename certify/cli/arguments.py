@@ -42,6 +42,22 @@ def number(text: str) -> Fraction:
     return value
 
 
+def probability(text: str) -> Fraction:
+    """A number strictly between 0 and 1."""
+    value = number(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"an error probability lies strictly between 0 and 1, got {text}")
+    return value
+
+
+def noise_level(text: str) -> Fraction:
+    """A positive number."""
+    value = number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"the size of the noise must be positive, got {text}")
+    return value
+
+
 def radius(text: str) -> Fraction:
     """A number that is not negative."""
     value = number(text)

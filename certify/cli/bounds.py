@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     check_device(arguments.device)
     if (arguments.box is None) == (arguments.around is None):
         raise ValueError("name exactly one region: --box FILE.npz, or --around X.npy --eps E")
-    around = load_point(arguments) if arguments.around else None
+    around = None if arguments.around is None else load_point(arguments)
     model = load_model(arguments, None if around is None else around[0].shape)
     region: Box | LpBall = read_box(arguments.box, model) if around is None else read_ball(arguments, model, *around)
     objective = None if arguments.objective is None else load_array(arguments.objective)

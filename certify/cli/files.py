@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,17 +27,26 @@ def write_whole(path: Path, text: str) -> None:
     os.replace(partial, target)
 
 
-def forget(argv: Sequence[str], option: str, left: str | None = None) -> None:
+RESULT = re.compile(rb"(unsat|sat|unknown|timed-out|error)\b|\s*\Z")
+RECORD = re.compile(rb'\s*\{\s*"schema": "certify\.|\s*\Z')
+"""How files begin that we write."""
+
+
+def forget(argv: Sequence[str], option: str, ours: re.Pattern[bytes], left: str | None = None) -> None:
     """Removes what an earlier run wrote to the file of `option`, first thing, or leaves `left` in it: no later failure, not even bad
     usage, can be taken for that run's success.
+
+    A file that does not begin as `ours` do, such as a model named there by mistake, stays.
     """
     path = _named(argv, option)
-    if path is None or not path.parent.is_dir() or path.is_dir():
-        return
-    with suppress(OSError):  # what cannot be written is refused by the option itself
+    with suppress(OSError, ValueError):  # what cannot be written, or be a name at all, is refused by the option itself
+        if path is None or not path.parent.is_dir() or (path.exists() and not path.is_file()):
+            return
+        if path.exists() and not ours.match(path.read_bytes()[:200]):
+            return
         if left is not None:
             write_whole(path, left)
-        elif path.is_file():
+        elif path.exists():
             Path(os.path.realpath(path)).unlink()
 
 

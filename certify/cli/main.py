@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, str] = {
 }
 
 OK, NOT_MET, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+MISTAKES: tuple[type[Exception], ...] = (ValueError, OSError, MemoryError)
+"""Classes of errors that a user can mend. Any other that leaves a command is a fault of ours."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +91,8 @@ def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"error: {error.filename or 'system'}: {error.strerror}"
     said = " ".join(str(error).split())
-    if isinstance(error, ValueError | OSError):
+    if isinstance(error, MemoryError):
+        return f"error: not enough memory ({said or 'the machine has no more'}); ask for less at a time"
+    if isinstance(error, MISTAKES):
         return f"error: {said}"
     return f"internal error: {type(error).__name__}: {said}; please report it with what the same command prints after --debug"

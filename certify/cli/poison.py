@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certify.cli.files import forget, write_whole
+from certify.cli.files import RECORD, forget, write_whole
 from certify.cli.poison_arguments import poison_parser
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ MET, NOT_MET = 0, 1
 def main(argv: Sequence[str]) -> int:
     """Runs one of the sub-commands."""
     if argv[:1] == ["certify"]:
-        forget(argv, "--json")
+        forget(argv, "--json", RECORD)
     arguments = poison_parser(__doc__, EXAMPLES, _COMMANDS).parse_args(argv)
     return _COMMANDS[arguments.action](arguments)
 

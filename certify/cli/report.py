@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from certify.cli.arguments import command_parser, count, number, output_file, radius
-from certify.cli.files import forget, write_whole
+from certify.cli.files import write_whole
 
 EXAMPLES = """\
   certify report runs.sqlite --format html --out report.html
@@ -30,7 +30,6 @@ def main(argv: Sequence[str]) -> int:
     from certify.report.formats import FORMATS as RENDER
     from certify.report.kinds import report
 
-    forget(argv, "--out")
     arguments = _parser().parse_args(argv)
     given = {name: value for name in OPTIONS if (value := getattr(arguments, name)) is not None}
     text = RENDER[arguments.format](report(arguments.files, given, progress_bar))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certify.cli.arguments import command_parser, number, positive, radius, seed
+from certify.cli.arguments import command_parser, noise_level, number, positive, probability, radius, seed
 from certify.cli.smooth_inputs import Inputs, add_run, classifiers, header, load_inputs, number_of_classes
 
 if TYPE_CHECKING:
@@ -79,10 +79,6 @@ def _certify(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """A ValueError for numbers that mean nothing, before anything is loaded."""
-    if min(arguments.sigma) <= 0:
-        raise ValueError(f"--sigma is the size of the noise and must be positive, got {min(arguments.sigma)}")
-    if not 0 < arguments.alpha < 1:
-        raise ValueError(f"--alpha is an error probability, strictly between 0 and 1, got {arguments.alpha}")
     if arguments.sequential and arguments.radius is None:
         raise ValueError("--sequential decides at one radius: add --radius R")
 
@@ -150,12 +146,14 @@ def _parser() -> argparse.ArgumentParser:
     add_run(parser)
     parser.add_argument("--dual", nargs=2, metavar=("LEFT", "RIGHT"), help="two classifiers, for the halves of a checkerboard")
     parser.add_argument(
-        "--sigma", type=number, nargs="+", required=True, metavar="S", help="noise; half the width for --noise uniform"
+        "--sigma", type=noise_level, nargs="+", required=True, metavar="S", help="noise; half the width for --noise uniform"
     )
     parser.add_argument("--noise", choices=NOISES, default="auto", help="auto: integers where inputs are 8-bit levels, else real")
     parser.add_argument("--n0", type=positive, default=100, metavar="N", help="samples that choose the class (100)")
     parser.add_argument("--n", type=positive, default=100_000, metavar="N", help="samples that bound its probability (100000)")
-    parser.add_argument("--alpha", type=number, default=number("0.001"), metavar="A", help="error probability per input (0.001)")
+    parser.add_argument(
+        "--alpha", type=probability, default=number("0.001"), metavar="A", help="error probability per input (0.001)"
+    )
     parser.add_argument("--variant", choices=VARIANTS, help="which bounds go into which formula (pa; dual with --dual)")
     parser.add_argument("--bound", choices=("cp", "betting"), default="cp", help="confidence bound: exact, or valid at all times")
     parser.add_argument("--radius", type=radius, metavar="R", help="with --sequential: the radius in question")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from certify.cli.arguments import command_parser, number, positive
+from certify.cli.arguments import command_parser, noise_level, positive, probability
 
 EXAMPLES = """\
   certify smooth audit run.tsv --sigma 0.25 --n 100000 --alpha 0.001
@@ -33,9 +33,9 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("smooth audit", __doc__, EXAMPLES)
     parser.add_argument("log", metavar="LOG", help="a .tsv with Cohen's columns, or the .jsonl of a run")
-    parser.add_argument("--sigma", type=number, metavar="S", help="the noise it states")
+    parser.add_argument("--sigma", type=noise_level, metavar="S", help="the noise it states")
     parser.add_argument("--n", type=positive, metavar="N", help="the samples it states")
-    parser.add_argument("--alpha", type=number, metavar="A", help="the error probability it states")
+    parser.add_argument("--alpha", type=probability, metavar="A", help="the error probability it states")
     parser.add_argument(
         "--formula", choices=("pa", "dual"), default="pa", help="its radii: of one probability (pa), or of two halves"
     )

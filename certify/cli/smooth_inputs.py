@@ -117,4 +117,4 @@ def _named(arguments: argparse.Namespace) -> list[str]:
     halves = getattr(arguments, "dual", None)
     if [arguments.model, halves, arguments.arch].count(None) != 2:
         raise ValueError("name exactly one classifier: MODEL, --arch PACKAGE.MODULE:FUNCTION, or --dual LEFT RIGHT")
-    return halves or [file for file in (arguments.model,) if file]
+    return halves or ([] if arguments.model is None else [arguments.model])

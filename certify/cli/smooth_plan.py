@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from certify.cli.arguments import command_parser, number, positive, radius
+from certify.cli.arguments import command_parser, noise_level, number, positive, probability, radius
 
 EXAMPLES = """\
   certify smooth plan --sigma 0.5 --n 100000
@@ -38,9 +38,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("smooth plan", __doc__, EXAMPLES)
-    parser.add_argument("--sigma", type=number, nargs="+", required=True, metavar="S", help="noise levels")
+    parser.add_argument("--sigma", type=noise_level, nargs="+", required=True, metavar="S", help="noise levels")
     parser.add_argument("--n", type=positive, default=100_000, metavar="N", help="samples (100000)")
-    parser.add_argument("--alpha", type=number, default=number("0.001"), metavar="A", help="error probability (0.001)")
+    parser.add_argument("--alpha", type=probability, default=number("0.001"), metavar="A", help="error probability (0.001)")
     parser.add_argument("--radius", type=radius, metavar="R", help="a radius to reach")
     parser.add_argument("--variant", choices=("pa", "pa-pb", "dual"), default="pa", help="which formula (pa)")
     return parser

@@ -28,7 +28,7 @@ from certify.cli.arguments import (
     seconds,
     seed,
 )
-from certify.cli.files import forget, write_whole
+from certify.cli.files import RESULT, forget, write_whole
 from certify.cli.watchdog import Watchdog, reserve
 
 if TYPE_CHECKING:
@@ -56,13 +56,12 @@ def main(argv: Sequence[str]) -> int:
 
     The file of `--witness` says "unknown" from the first moment on, then the verdict, whatever it is, or "error" and the reason.
     """
-    forget(argv, "--witness", "unknown\n")
+    forget(argv, "--witness", RESULT, "unknown\n")
     arguments = _parser().parse_intermixed_args(argv)
     try:
         return _decide(_sort_files(arguments))
     except Exception as error:
-        if arguments.witness:
-            write_whole(arguments.witness, f"error\n{' '.join(str(error).split())}\n")
+        forget(argv, "--witness", RESULT, f"error\n{' '.join(str(error).split())}\n")
         raise
 
 
@@ -93,7 +92,7 @@ def _verify(arguments: argparse.Namespace, started: float, timeout: float) -> An
     from certify.search.verify import verify
 
     check_device(arguments.device)
-    around = load_point(arguments) if arguments.around else None
+    around = None if arguments.around is None else load_point(arguments)
     model = load_model(arguments, None if around is None else around[0].shape)
     specification: Specification | Robustness = _property(arguments) if around is None else _robustness(arguments, model, *around)
     result = verify(

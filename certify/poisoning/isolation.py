@@ -31,6 +31,8 @@ def check_isolation(ensemble: Ensemble, bucket: int = 0, classifiers: Sequence[i
     All classifiers are trained side by side, as in an ordinary run. The second training is also split in another way, one
     classifier per call where it need not be more, so that a dependence on company shows.
     """
+    if not 0 <= bucket < len(ensemble.data.buckets):
+        raise ValueError(f"there is no bucket {bucket}; buckets go from 0 to {len(ensemble.data.buckets) - 1}")
     chosen = list(range(ensemble.spread.classifiers)) if classifiers is None else list(classifiers)
     y = ensemble.data.y.copy()
     touched = ensemble.data.buckets[bucket]

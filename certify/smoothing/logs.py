@@ -8,6 +8,7 @@ begin with one header (settings, versions, hashes) and go on with one certificat
 from __future__ import annotations
 
 import json
+import math
 import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -127,8 +128,8 @@ def _read_tsv(path: str, lines: list[str]) -> Log:
 def _tsv_row(path: str, number: int, row: Mapping[str, str]) -> Row:
     try:
         idx, label, predict = (int(row[name]) for name in ("idx", "label", "predict"))
-        return Row(idx, label, predict, float(row["radius"]), int(float(row["correct"])), _seconds(row.get("time")))
-    except (KeyError, ValueError) as error:
+        return Row(idx, label, predict, _radius(row["radius"]), int(float(row["correct"])), _seconds(row.get("time")))
+    except (KeyError, ValueError, OverflowError) as error:
         raise ValueError(f"{path}:{number}: cannot be read as a row of {' '.join(COLUMNS)} ({error}); is it cut off?") from error
 
 
@@ -141,9 +142,16 @@ def _read_json(path: str, lines: Iterable[str]) -> Log:
 def _json_row(path: str, number: int, record: Mapping[str, Any]) -> Row:
     try:
         idx, label, predict = (operator.index(record[name]) for name in ("idx", "label", "predict"))
-        return Row(idx, label, predict, float(record["radius"]), int(label == predict), float(record["seconds"]))
+        return Row(idx, label, predict, _radius(record["radius"]), int(label == predict), float(record["seconds"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}:{number}: no record of a certification run ({error}); is the line cut off?") from None
+
+
+def _radius(value: Any) -> float:
+    radius = float(value)
+    if not 0 <= radius < math.inf:
+        raise ValueError(f"{value} is no radius")
+    return radius
 
 
 def _clock(seconds: float) -> str:

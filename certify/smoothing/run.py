@@ -63,6 +63,8 @@ class Journal:
     """
 
     def __init__(self, out: Path, header: Mapping[str, Any]) -> None:
+        if not out.name or not out.parent.is_dir():
+            raise ValueError(f"cannot write a log to {str(out)!r}: it has to be a file in a folder that exists")
         stem = out.with_suffix("") if out.suffix in (".tsv", ".jsonl") else out
         self.tsv, self.jsonl = (stem.with_name(stem.name + ending) for ending in (".tsv", ".jsonl"))
         self.header = json.dumps(header, sort_keys=True)

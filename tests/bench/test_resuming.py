@@ -70,7 +70,9 @@ def start(tmp_path: Path, tool_command: str) -> Callable[[Path], subprocess.Pope
     def start(folder: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "certify", "bench", str(folder), "--out", str(tmp_path / "runs.sqlite"), "--workers", "2"]
         # Started with SIGINT ignored, as in the background of a shell, Python would not listen to it: the test says that it should.
-        return subprocess.Popen([*command, "--tool-cmd", tool_command], stderr=subprocess.PIPE, text=True, preexec_fn=heeding_sigint)
+        return subprocess.Popen(
+            [*command, "--tool-cmd", tool_command], stderr=subprocess.PIPE, text=True, preexec_fn=heeding_sigint
+        )
 
     return start
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_a_record_of_certify_is_read() -> None:
 
 
 def test_values_take_their_places_and_nothing_else_does() -> None:
-    tool = other_tool(f"{sys.executable} --net={{model}} '{{property}}' {{timeout}}s '{{ x }}'")
+    tool = other_tool(f"{shlex.quote(sys.executable)} --net={{model}} '{{property}}' {{timeout}}s '{{ x }}'")
     words = tool.call(model="a b.onnx", property="{model}", timeout="5", result="r")
     assert words == [sys.executable, "--net=a b.onnx", "{model}", "5s", "{ x }"]
 

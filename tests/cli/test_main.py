@@ -56,10 +56,14 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err.strip() == line
 
 
-def test_a_fault_of_ours_asks_for_a_report(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_of_ours_fails_every_test_and_asks_a_user_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(entry, "_run", raising(RuntimeError("boom")))
-    assert main(["verify"]) == 2
-    assert "internal error: RuntimeError: boom; please report" in capsys.readouterr().err
+    with pytest.raises(AssertionError) as caught:
+        main(["verify"])
+    assert "internal error: RuntimeError: boom; please report" in str(caught.value)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_traceback_is_shown_on_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -103,7 +104,7 @@ def test_preparing_never_fails_for_an_instance_and_never_looks_into_it(tmp_path:
     )
     assert done.returncode == 0
     assert "could not warm up" in done.stderr
-    assert done.stdout.split() == [str(SCRIPTS / "warm.py")]
+    assert done.stdout.splitlines() == [str(SCRIPTS / "warm.py")]
 
 
 def test_preparing_without_an_installation_fails(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ def test_warming_up_verifies_what_it_makes() -> None:
 
 def test_installing_takes_torch_first_and_then_this_checkout(tmp_path: Path, stub: Stub) -> None:
     log = tmp_path / "log"
-    venv = stub(f'echo "$@" >> {log}')
+    venv = stub(f'echo "$@" >> {shlex.quote(str(log))}')
     python = Path(venv, "bin", "python")
     done = call("install_tool.sh", "v1", CERTIFY_VENV=venv, PYTHON=str(python), TORCH_INDEX="https://example.org/simple")
     assert done.returncode == 0, done.stderr
