@@ -45,13 +45,18 @@ def as_tensor(name: str, values: Any, like: Tensor | None = None, end: float | N
     Lists and integers become float32 otherwise; integers must be such numbers. What the dtype does not hold is rounded to nearest, or
     towards `end`. A ValueError, which begins with `name`, where they are numbers of another precision, or none.
     """
+    with subnormals_kept():
+        return _converted(name, values, like, end)
+
+
+def _converted(name: str, values: Any, like: Tensor | None, end: float | None) -> Tensor:
     typed = hasattr(values, "dtype")
     tensor = _read(name, values, None if typed else torch.float64)
     if tensor.is_floating_point() or like is not None:
-        exact = tensor if tensor.is_floating_point() else _converted(name, tensor, torch.float64)
+        exact = tensor if tensor.is_floating_point() else _from_integers(name, tensor, torch.float64)
         dtype = like.dtype if like is not None else tensor.dtype if typed else torch.float32
         return _rounded(exact, exact.to(dtype=dtype, device=exact.device if like is None else like.device), end)
-    return _converted(name, tensor, torch.float32)
+    return _from_integers(name, tensor, torch.float32)
 
 
 def _read(name: str, values: Any, dtype: torch.dtype | None) -> Tensor:
@@ -70,7 +75,7 @@ def _read(name: str, values: Any, dtype: torch.dtype | None) -> Tensor:
     return tensor
 
 
-def _converted(name: str, integers: Tensor, dtype: torch.dtype) -> Tensor:
+def _from_integers(name: str, integers: Tensor, dtype: torch.dtype) -> Tensor:
     """Integers or truth values as floating-point numbers, if they are such numbers."""
     found = integers.to(dtype)
     if not torch.equal(found.to(integers.dtype), integers):
@@ -82,7 +87,7 @@ def _rounded(exact: Tensor, found: Tensor, end: float | None) -> Tensor:
     """What a tensor was rounded to, one step towards `end` where that is not beyond it."""
     if end is None or found.dtype == exact.dtype:
         return found
-    with subnormals_kept(), torch.no_grad():
+    with torch.no_grad():
         back = found.to(device=exact.device, dtype=exact.dtype)
         inside = (back < exact if end > 0 else back > exact).to(found.device)
     return torch.where(inside, outward(found, end), found)

@@ -69,7 +69,8 @@ def robust(
     (low, high), numbers or arrays that broadcast against x. The set is kept exactly. ValueError where the centre lies outside the domain,
     something is NaN, or, once the number of outputs is known, the question has no meaning for so many.
     """
-    center = np.asarray(x.detach().cpu().double() if hasattr(x, "detach") else x)
+    x = x.detach().cpu() if hasattr(x, "detach") else x
+    center = np.asarray(x.double() if hasattr(x, "detach") and x.is_floating_point() else x)
     radius = rational(eps)
     if radius < 0:
         raise ValueError(f"eps must not be negative, got {eps}")
@@ -77,7 +78,7 @@ def robust(
     flat = center.astype(np.float64).ravel()
     if not np.isfinite(flat).all():
         raise ValueError(f"{int((~np.isfinite(flat)).sum())} entries of the point are NaN or infinite")
-    if (flat != center.ravel()).any():
+    if (flat.astype(center.dtype) != center.ravel()).any():
         raise ValueError(f"entries of the point ({center.dtype}) are no float64 numbers; convert it first, knowing what is lost")
     allowed = Boxes(low, high)
     if not allowed.contains(0, flat):
