@@ -463,6 +463,55 @@ def moves(op: str, shape: tuple[int, ...], *forms: tuple[int, tuple[Any, ...], M
     return draw
 
 
+def _einsum(random: Generator) -> Case:
+    equation, shape, *factors = pick(
+        random,
+        ("bti,io->bto", (2, 3, 4), (4, 2)),
+        ("bi,oi->bo", (2, 3), (4, 3)),
+        ("ij,jk,k->i", (2, 3), (3, 4), (4,)),
+        ("ij->ji", (2, 3)),
+        ("ij->j", (2, 3)),
+        ("ii->i", (3, 3)),
+        ("ii", (3, 3)),
+        ("...i,ij->...j", (2, 2, 3), (3, 2)),
+        ("bi,bj->bij", (2, 3), (2, 4)),
+        (" ij , jk -> ki ", (2, 3), (3, 2)),
+    )
+    return Case("Einsum", shape, (X, *(floats(random, *size) for size in factors)), {"equation": equation}, 12)
+
+
+def _scatter_elements(random: Generator) -> Case:
+    opset, axis = pick(random, 11, 13, 16, 18), pick(random, 0, 1, -1)
+    attrs: dict[str, Any] = {"axis": axis}
+    if axis == 0:
+        index = np.stack([random.permutation(3)[:2] for _ in range(3)], 1)
+    else:
+        index = np.stack([random.permutation(4)[:3] for _ in range(2)], 0)
+    if opset >= 16 and random.random() < 0.5:
+        index, attrs = random.integers(-3, 3, index.shape), {**attrs, "reduction": "add"}
+    data, updates = floats(random, 3, 4), floats(random, *index.shape)
+    shape, inputs = pick(random, ((3, 4), (X, index, updates)), (index.shape, (data, index, X)))
+    return Case("ScatterElements", shape, inputs, attrs, opset)
+
+
+def _scatter(random: Generator) -> Case:
+    case = _scatter_elements(random)
+    return (
+        _scatter(random) if "reduction" in case.attrs else Case("Scatter", case.shape, case.inputs, case.attrs, pick(random, 9, 10))
+    )
+
+
+def _scatter_nd(random: Generator) -> Case:
+    opset, depth = pick(random, 11, 13, 16, 18), pick(random, 1, 2)
+    attrs: dict[str, Any] = {}
+    places = np.array([[0], [-1]]) if depth == 1 else np.array([[0, 1], [-1, 3], [1, 1]])
+    if opset >= 16 and random.random() < 0.5:
+        places, attrs = random.integers(-3, 3, places.shape), {"reduction": "add"}
+    data, updates = floats(random, 3, 4), floats(random, len(places), *((4,) if depth == 1 else ()))
+    shape, inputs = pick(random, ((3, 4), (X, places, updates)), (updates.shape, (data, places, X)))
+    return Case("ScatterND", shape, inputs, attrs, opset)
+
+
 def _comparison(op: str) -> Draw:
     """The larger or the smaller of two, or a relu, by a comparison and what is chosen by it."""
 
@@ -483,6 +532,10 @@ def _comparison(op: str) -> Draw:
 SAMPLES: Mapping[str, Draw] = {
     **{op: _comparison(op) for op in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")},
     "Not": _comparison("Greater"),
+    "Einsum": _einsum,
+    "Scatter": _scatter,
+    "ScatterElements": _scatter_elements,
+    "ScatterND": _scatter_nd,
     **{op: unary(op, 8, 13) for op in ("Relu", "Abs", "Sigmoid", "Tanh", "Exp", "Neg", "Identity", "Softsign", "Softplus", "Floor", "Ceil")},
     **{op: unary(op, 8, 9, 13) for op in ("Sin", "Cos", "Atan", "Tan")},
     **{op: unary(op, 9, 13) for op in ("Sign", "Erf")},

@@ -55,7 +55,7 @@ MODULES: dict[str, tuple[nn.Module, list[str]]] = {
     "upsampling": (nn.Upsample(scale_factor=2), ["take"]),
     "bilinear": (nn.Upsample(size=(5, 11), mode="bilinear"), ["transpose", "linear", "transpose", "linear"]),
     "padding": (nn.Sequential(nn.ReflectionPad2d(2), nn.ReplicationPad2d(1), nn.Conv2d(3, 2, 3)), ["take", "conv"]),
-    "shuffle": (nn.Sequential(nn.PixelUnshuffle(2), nn.PixelShuffle(2)), []),
+    "shuffle": (nn.Sequential(nn.PixelUnshuffle(2), nn.PixelShuffle(2)), ["reshape"]),
     "view": (Function(lambda x: x.view(x.size(0), -1)[:, ::3]), ["take"]),
     "variance": (
         Function(lambda x: (x - x.mean((2, 3), keepdim=True)).pow(2).sum((2, 3))),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from certify.graph.double_double import exactly
 from certify.io import lowering
+from certify.io.einsum import einsum
 from certify.io.onnx.call import Call, Handler, Numbers
 
 
@@ -63,8 +64,8 @@ def _product(call: Call, x: str, weight: Numbers) -> str:
     return lowering.matmul(call.builder, x, call.builder.constant(f"{call.name}.weight", weight), call.name)
 
 
-def _refuse_two_variables(call: Call) -> None:
-    if call.is_variable(0) and call.is_variable(1):
+def _refuse_two_variables(call: Call, first: int = 0, second: int = 1) -> None:
+    if call.is_variable(first) and call.is_variable(second):
         raise call.error(
             "multiplies two tensors that both depend on the network's input; only products with a constant have a rule"
         )
@@ -95,4 +96,15 @@ def _batch_normalization(call: Call) -> str:
     return lowering.batch_norm(call.builder, call.variable(), gamma, beta, mean, variance, epsilon, call.name)
 
 
-HANDLERS: Mapping[str, Handler] = {"Gemm": _gemm, "MatMul": _matmul, "BatchNormalization": _batch_normalization}
+def _einsum(call: Call) -> str:
+    """A product that is linear in the one factor that depends on the network's input."""
+    (position, *others) = [index for index in range(len(call.inputs)) if call.is_variable(index)]
+    if others:
+        _refuse_two_variables(call, position, others[0])
+    fixed = [call.required_numbers(index) for index in range(len(call.inputs)) if index != position]
+    names = [call.builder.constant(f"{call.name}.factor{number}", value) for number, value in enumerate(fixed)]
+    equation = call.attrs["equation"].replace(" ", "")
+    return einsum(call.builder, equation, call.variable(position), position, names, call.name)
+
+
+HANDLERS: Mapping[str, Handler] = {"Einsum": _einsum, "Gemm": _gemm, "MatMul": _matmul, "BatchNormalization": _batch_normalization}

@@ -27,7 +27,7 @@ def shape_of(builder: GraphBuilder, value: Any) -> Shape:
     return builder.shape(value) if isinstance(value, str) else tuple(value.shape)
 
 
-def picked(call: Call, values: Sequence[Any], index: Array) -> str | Numbers:
+def picked(call: Call, values: Sequence[Any], index: Array, source: str = "") -> str | Numbers:
     """Elements of nodes and constants, by positions that count through them all."""
     starts = np.cumsum([0, *(int(np.prod(shape_of(call.builder, value))) for value in values)])
     ordered = sorted(range(len(values)), key=lambda i: not isinstance(values[i], str))
@@ -41,7 +41,7 @@ def picked(call: Call, values: Sequence[Any], index: Array) -> str | Numbers:
     if not (moved < sum(int(np.prod(call.builder.shape(node))) for node in nodes)).any():
         behind = moved - sum(int(np.prod(call.builder.shape(node))) for node in nodes)
         return joined([exactly(value).reshape(-1) for value in constants])[behind].simplest
-    return lowering.gather(call.builder, nodes, constants, moved, call.name)
+    return lowering.gather(call.builder, nodes, constants, moved, source or call.name)
 
 
 @dataclass(frozen=True)

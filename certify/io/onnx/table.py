@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from certify.io.onnx import arithmetic, choices, dense, elementwise, infinities, moves, reduce, resize, structure, windows
+from certify.io.onnx import arithmetic, choices, dense, elementwise, infinities, moves, reduce, resize, scatter, structure, windows
 from certify.io.onnx.call import Handler
 
 HANDLERS: Mapping[str, Handler] = {
@@ -18,6 +18,7 @@ HANDLERS: Mapping[str, Handler] = {
     **moves.HANDLERS,
     **structure.HANDLERS,
     **infinities.HANDLERS,
+    **scatter.HANDLERS,
 }
 
 # What is done to comparisons and to tensors with infinite entries, which are no nodes of the graph.
@@ -47,7 +48,7 @@ CONTROL = ("If", "Loop", "Scan")
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _LOGITS),
     **dict.fromkeys(("LayerNormalization", "InstanceNormalization", "GroupNormalization", "RMSNormalization", "LRN"), _PRODUCT),
-    **dict.fromkeys(("Attention", "Einsum", "RotaryEmbedding"), _PRODUCT),
+    **dict.fromkeys(("Attention", "RotaryEmbedding"), _PRODUCT),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopK", "NonZero", "OneHot", "Equal", "And", "Or", "Xor"), _DISCRETE),
     **dict.fromkeys(("NonMaxSuppression", "Unique"), _DISCRETE),
     **dict.fromkeys(
