@@ -85,12 +85,13 @@ class _Field:
     deadline: float
 
     def evaluate(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-        """The loss at every point: what to descend and what to achieve, each (batch * restarts,)."""
+        """The loss at every point: what to descend and what to achieve, each (batch * restarts,); infinite where outputs that overflow
+        leave no number. A ValueError where an output itself is none."""
         y = self.network(x)
         descended, value = loss(x.reshape(self.batch, -1, x[0].numel()), y.reshape(self.batch, -1, y[0].numel()))
-        if bool(torch.isnan(value).any()):
+        if bool(torch.isnan(value).any()) and bool(torch.isnan(y).any()):
             raise self.model.no_number_at(x.detach().cpu().numpy())
-        return descended.reshape(-1), value.detach().reshape(-1)
+        return descended.reshape(-1), torch.nan_to_num(value.detach(), nan=inf, posinf=inf, neginf=-inf).reshape(-1)
 
     def gradient(self, x: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
         """The gradient of the loss at every point, (batch * restarts, *input), and the values, (batch * restarts,)."""

@@ -64,6 +64,8 @@ class Curve:
     """Where two pieces meet at an angle, so that lines through that point and an end may be the best."""
     scale: Scale = relative
     range: tuple[float, float] = (-inf, inf)
+    origin: float | None = None
+    """f(0), where that is known without any error."""
     known: Callable[[Tensor, Tensor], Tensor | bool] = lambda l, u: True
     """Mask of the intervals on which `convex`, `concave` and `turns` hold; on others only `range` does."""
 
@@ -76,6 +78,7 @@ def negated(curve: Curve) -> Curve:
         convex=tuple(_negated_piece(piece) for piece in curve.concave),
         concave=tuple(_negated_piece(piece) for piece in curve.convex),
         range=(-curve.range[1], -curve.range[0]),
+        origin=None if curve.origin is None else -curve.origin,
     )
 
 

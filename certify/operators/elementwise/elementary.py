@@ -25,10 +25,12 @@ def concave_curve(value: Function, slope: Function, bend: Function, **rest: obje
     return Curve(value, concave=(Piece(slope, bend),), **rest)  # type: ignore[arg-type]
 
 
-EXP = convex_curve(torch.exp, torch.exp, torch.exp, range=(0.0, inf))
+EXP = convex_curve(torch.exp, torch.exp, torch.exp, range=(0.0, inf), origin=1.0)
 LOG = concave_curve(torch.log, torch.reciprocal, lambda x: -1 / (x * x))
-SQRT = concave_curve(torch.sqrt, lambda x: 0.5 / torch.sqrt(x), lambda x: -0.25 / (x * torch.sqrt(x)), range=(0.0, inf))
-SQUARE = convex_curve(lambda x: x * x, lambda x: 2 * x, lambda x: torch.full_like(x, 2.0), turns=(at(0.0),), range=(0.0, inf))
+SQRT = concave_curve(torch.sqrt, lambda x: 0.5 / torch.sqrt(x), lambda x: -0.25 / (x * torch.sqrt(x)), range=(0.0, inf), origin=0.0)
+SQUARE = convex_curve(
+    lambda x: x * x, lambda x: 2 * x, lambda x: torch.full_like(x, 2.0), turns=(at(0.0),), range=(0.0, inf), origin=0.0
+)
 LOG_SIGMOID = concave_curve(F.logsigmoid, lambda x: torch.sigmoid(-x), lambda x: -sigmoid_slope(x), range=(-inf, 0.0))
 
 
@@ -91,6 +93,7 @@ def power(exponent: float) -> Curve:
         turns=(at(0.0),) if even and exponent > 0 else (),
         scale=scale,
         range=(-inf if odd else 0.0, inf),
+        origin=None if exponent < 0 else float(exponent == 0),
     )
 
 

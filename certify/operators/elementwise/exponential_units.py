@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, nextafter
 
 import torch
 from torch import Tensor
@@ -33,4 +33,11 @@ def exponential_unit(alpha: float, gamma: float = 1.0, width: float = 1.0) -> Cu
         concave=(right,) if alpha >= 0 else (left, right),
         corners=(at(0.0),) if alpha != width else (),
         turns=() if alpha >= 0 else (at(0.0),),
+        range=(0.0 if alpha < 0 else _least(gamma, alpha), inf),
+        origin=0.0,
     )
+
+
+def _least(gamma: float, alpha: float) -> float:
+    """-gamma alpha, which no value reaches, rounded down: the product of two doubles is exact where one of them is 1."""
+    return -gamma * alpha if 1.0 in (gamma, alpha) else nextafter(-gamma * alpha, -inf)

@@ -28,7 +28,7 @@ def gate(
     scale: Scale = relative,
     slope_scale: Scale = relative,
 ) -> Curve:
-    """A function concave outside its two inflection points and convex between them.
+    """A function x g(x) concave outside its two inflection points and convex between them.
 
     `minimum` is where f is least, and that value, rounded down.
     """
@@ -40,6 +40,7 @@ def gate(
         turns=(at(minimum[0]),),
         scale=scale,
         range=(minimum[1], inf),
+        origin=0.0,
     )
 
 
@@ -205,4 +206,5 @@ HARD_SWISH = Curve(
     turns=(at(-1.5),),
     corners=(at(-3.0), at(3.0)),
     range=(-0.375, inf),
+    origin=0.0,
 )

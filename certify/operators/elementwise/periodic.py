@@ -48,14 +48,15 @@ def repeated(point: float, number: int) -> Point:
     return turn
 
 
-def wave(value: Function, slope: Function, bend: Function, zero: float) -> Curve:
-    """sin(x - zero): concave from zero to zero + pi, convex from zero - pi to zero, with a period of 2 pi."""
+def wave(value: Function, slope: Function, bend: Function, zero: float, origin: float) -> Curve:
+    """sin(x - zero), exactly `origin` at 0: concave from zero to zero + pi, convex from zero - pi to zero, with a period of 2 pi."""
     return Curve(
         value,
         convex=tuple(Piece(slope, bend, half_period(zero - pi, number), _one) for number in (0, 1)),
         concave=tuple(Piece(slope, bend, half_period(zero, number), _one) for number in (0, 1)),
         turns=tuple(repeated(zero + pi / 2, number) for number in (0, 1)),
         range=(-1.0, 1.0),
+        origin=origin,
         known=within_period,
     )
 
@@ -64,8 +65,8 @@ def _one(x: Tensor, slope: Tensor) -> Tensor:
     return torch.ones_like(x)
 
 
-SIN = wave(torch.sin, torch.cos, lambda x: -torch.sin(x), 0.0)
-COS = wave(torch.cos, lambda x: -torch.sin(x), lambda x: -torch.cos(x), -pi / 2)
+SIN = wave(torch.sin, torch.cos, lambda x: -torch.sin(x), 0.0, 0.0)
+COS = wave(torch.cos, lambda x: -torch.sin(x), lambda x: -torch.cos(x), -pi / 2, 1.0)
 
 
 # tan: every branch is concave below its zero and convex above.
@@ -96,4 +97,5 @@ TAN = Curve(
     torch.tan,
     convex=(_tan_piece(lambda l, u: (torch.minimum(torch.maximum(l, _branch(l)), u), u)),),
     concave=(_tan_piece(lambda l, u: (l, torch.maximum(torch.minimum(u, _branch(l)), l))),),
+    origin=0.0,
 )

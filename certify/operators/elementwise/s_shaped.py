@@ -11,14 +11,22 @@ from certify.operators.elementwise.curve import Curve, Function, Piece, Scale, b
 
 
 def s_shaped(
-    value: Function, slope: Function, bend: Function, limit: float, *, scale: Scale = relative, low: float | None = None
+    value: Function,
+    slope: Function,
+    bend: Function,
+    limit: float,
+    *,
+    scale: Scale = relative,
+    low: float | None = None,
+    origin: float = 0.0,
 ) -> Curve:
-    """A function convex on x <= 0 and concave on x >= 0, with values in [low, limit] (low: -limit)."""
+    """A function convex on x <= 0 and concave on x >= 0, with values in [low, limit] (low: -limit), and f(0) exactly `origin`."""
     return Curve(
         value,
         convex=(Piece(slope, bend, between(-inf, 0.0), scale),),
         concave=(Piece(slope, bend, between(0.0, inf), scale),),
         range=(-limit if low is None else low, limit),
+        origin=origin,
     )
 
 
@@ -47,7 +55,7 @@ def square_where_it_matters(x: Tensor) -> Tensor:
     return x.clamp(-40, 40).square()
 
 
-SIGMOID = s_shaped(torch.sigmoid, sigmoid_slope, sigmoid_bend, 1.0, low=0.0)
+SIGMOID = s_shaped(torch.sigmoid, sigmoid_slope, sigmoid_bend, 1.0, low=0.0, origin=0.5)
 
 TANH = s_shaped(torch.tanh, tanh_slope, lambda x: -2 * torch.tanh(x) * tanh_slope(x), 1.0)
 

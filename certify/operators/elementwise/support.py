@@ -129,11 +129,19 @@ def proved(slope: Tensor, ends: Sequence[Sample], contacts: Sequence[Contact]) -
 
 def interval(curve: Curve, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """Bounds of f on [l, u]: its values at the ends and turning points, rounded outward, and clamped to its range."""
-    points = [sample(curve, x) for x in (l, u, *(turn(l, u) for turn in curve.turns))]
+    points = [_exact_at_zero(curve, sample(curve, x)) for x in (l, u, *(turn(l, u) for turn in curve.turns))]
     top = reduce(torch.maximum, [p.y.clamp(min=-largest(l)) + 2 * p.error for p in points])  # infinite where y overflowed
     known = torch.as_tensor(curve.known(l, u), device=l.device)
     low, high = _range(curve, l)
     return _least_value(curve, points, known), torch.where(known, top.clamp(low, high), high)
+
+
+def _exact_at_zero(curve: Curve, point: Sample) -> Sample:
+    """The sample, without an error at zero where f(0) is known."""
+    if curve.origin is None:
+        return point
+    at_zero = point.x == 0
+    return Sample(point.x, torch.where(at_zero, curve.origin, point.y), torch.where(at_zero, 0.0, point.error))
 
 
 def _least_value(curve: Curve, points: Sequence[Sample], known: Tensor) -> Tensor:

@@ -98,3 +98,8 @@ def test_values_at_the_turning_points_are_extreme(smooth, curve) -> None:
         interior = (t > x - 1) & (t < x + 1)
         y, before, after = curve.value(t), curve.value(t - 1e-3), curve.value(t + 1e-3)
         assert bool((((y <= before) & (y <= after)) | ((y >= before) & (y >= after)))[interior].all())
+
+
+def test_what_is_known_at_zero_is_exact(smooth, curve) -> None:
+    if curve.origin is not None:
+        assert smooth.exact(mpf(0)) == curve.origin
