@@ -8,7 +8,7 @@ in rational arithmetic on the constants as they are stored; what cannot be prove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias, Union
@@ -60,7 +60,8 @@ def select(builder: GraphBuilder, above: Operand, below: Operand, p: Operand, q:
     shape = broadcast_shapes(*(broadcast_shapes(*(_shape(builder, x) for x in pair)) for pair in ((above, below), (p, q))))
     factor = _ratio(chosen - other, a - b)
     if factor is None:
-        return _clamped(builder, a - b, (p, chosen), (q, other), shape, source)
+        found = (_clamped(builder, *at, (p, chosen), (q, other), source) for at in _limits(builder, (above, a), (below, b), shape))
+        return next((node for node in found if node is not None), None)
     x, y, z = (_spread(builder, operand, shape, source) for operand in (above, below, q))
     if np.all(factor == 1) and _equal(other, b):
         return _extreme(builder, x, y, MAXIMA, source)
@@ -127,17 +128,33 @@ def _ratio(form: Form, unit: Form) -> Numbers | None:
 # --- f(max(a, b)) + g(min(a, b)) - g(b) -----------------------------------------------------------------------------------------
 
 
+def _limits(
+    builder: GraphBuilder, above: tuple[Operand, Form], below: tuple[Operand, Form], shape: Shape
+) -> Iterator[tuple[str, Numbers, bool]]:
+    """Nodes z and constants c such that above > below where z > c, or where z < c, which the last one says: what is compared with a
+    constant, and the one node that both are linear functions of."""
+    for (x, form), (_, constant), positive in ((above, below, True), (below, above, False)):
+        if isinstance(x, str) and form.terms and not constant.terms and builder.shape(x) == shape:
+            yield x, constant.offset, positive
+    difference = above[1] - below[1]
+    for z, slope in difference.terms.items() if len(difference.terms) == 1 else ():
+        if not slope.ndim and builder.shape(z) == shape:
+            yield z, np.asarray(-difference.offset / slope, dtype=object), slope.item() > 0
+
+
 def _clamped(
-    builder: GraphBuilder, difference: Form, chosen: tuple[Operand, Form], other: tuple[Operand, Form], shape: Shape, source: str
+    builder: GraphBuilder,
+    z: str,
+    limit: Numbers,
+    positive: bool,
+    chosen: tuple[Operand, Form],
+    other: tuple[Operand, Form],
+    source: str,
 ) -> str | None:
-    """The sum of both sides, each of a node z kept on its own side of a constant c, for functions that nodes compute of z alone."""
-    if len(difference.terms) != 1:
+    """The sum of both sides, each of a node z kept on its own side of a constant, for functions that nodes compute of z alone."""
+    if not np.all(_in_doubles(limit) == limit):
         return None
-    ((z, slope),) = difference.terms.items()
-    limit = np.asarray(-difference.offset / slope, dtype=object) if not slope.ndim else None
-    if limit is None or builder.shape(z) != shape or not np.all(_in_doubles(limit) == limit):
-        return None
-    sides = (chosen, other) if slope.item() > 0 else (other, chosen)
+    sides = (chosen, other) if positive else (other, chosen)
     values = [_value(builder, str(x), z, limit) if form.terms else form.offset for x, form in sides]
     if values[0] is None or values[1] is None or not np.all(values[0] == values[1]):
         return None

@@ -58,6 +58,10 @@ def assert_same(function: Callable[[Tensor], Tensor], *ties: float) -> None:
         assert (np.abs(found - function(point).numpy()) <= 2 * error + 1e-300).all()
 
 
+def clamped(h: Tensor) -> Tensor:
+    return torch.where(h > 1, 1.0, torch.where(h < -1, -1.0, h))
+
+
 CONTINUOUS: dict[str, Callable[[Tensor], Tensor]] = {
     "leaky relu": lambda x: torch.where(x > 0, x, 0.1 * x),
     "leaky relu, reversed": lambda x: torch.where(x <= 0, 0.1 * x, x),
@@ -77,6 +81,8 @@ CONTINUOUS: dict[str, Callable[[Tensor], Tensor]] = {
     "two masks": lambda x: (x > 0) * x + (x <= 0) * 0.25 * x,
     "a mask and the rest": lambda x: (x > 1).to(x.dtype) * (2 * x - 1) + (1 - (x > 1).to(x.dtype)) * x,
     "softshrink": lambda x: torch.where(x > 0.5, x - 0.5, torch.where(x < -0.5, x + 0.5, 0.0)),
+    "clamp of a sum": lambda x: torch.where(x.relu() + 0.3 > 1, 1.0, torch.where(x.relu() + 0.3 < -1, -1.0, x.relu() + 0.3)),
+    "clamp of a sum of two": lambda x: clamped(x + 0.1 * x.flip(1).relu()),
     "elu": lambda x: torch.where(x > 0, x, 2.0 * (torch.exp(x) - 1)),
     "behind a move": lambda x: torch.where((x > 0).unsqueeze(-1), x.unsqueeze(-1), torch.zeros(1, dtype=x.dtype))[..., 0],
     "a function of a choice": lambda x: torch.tanh(torch.where(x > 1, 2.0, 1.0) * (x - 1)),
@@ -97,6 +103,27 @@ def written(x: Tensor) -> Tensor:
 def multiplied(x: Tensor) -> Tensor:
     y = x * 2
     y.mul_(y > 0)
+    return y
+
+
+def test_a_number_is_compared_as_torch_compares_it_in_the_type_of_the_tensor() -> None:
+    x = torch.tensor([[0.1, 0.3]])
+    program = torch.export.export(Module(lambda x: x.masked_fill(x < 0.2, 0.2)), (x,), strict=False)
+    builder = GraphBuilder()
+    (doubles,) = Reader(builder).run(program.graph_module, [Variable(builder.input("x", (1, 2)), x)])
+    assert isinstance(doubles, Variable)
+    program = torch.export.export(Module(filled), (x,), strict=False)
+    builder = GraphBuilder()
+    constant = Constant(torch.tensor(0.2))
+    (singles,) = Reader(builder).run(program.graph_module, [constant, Variable(builder.input("x", (1, 2)), x)])
+    assert isinstance(singles, Variable)
+    found = evaluate(builder.build(singles.node), np.array([[0.2, 0.3]]))
+    np.testing.assert_array_equal(found, [[float(np.float32(0.2)), 0.3]])
+
+
+def filled(x: Tensor) -> Tensor:
+    y = x + 0.0
+    y[y < 0.2] = 0.2
     return y
 
 

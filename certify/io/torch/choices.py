@@ -63,11 +63,27 @@ def distribute(builder: GraphBuilder, name: str, arguments: Mapping[str, Any], r
 
 def settled(builder: GraphBuilder, choice: Choice, source: str) -> Any:
     """The node of a choice that is continuous, as a variable; other choices as they are."""
-    above, below, p, q = (_operand(side) for side in (choice.above, choice.below, choice.p, choice.q))
-    if not choice.value.is_floating_point() or any(side is None for side in (above, below, p, q)):
+    if not choice.value.is_floating_point():
         return choice
-    node = select(builder, above, below, p, q, source)
-    return choice if node is None else Variable(node, choice.value)
+    for read in (choice, _as_compared(choice)):
+        above, below, p, q = (_operand(side) for side in (read.above, read.below, read.p, read.q))
+        if all(side is not None for side in (above, below, p, q)):
+            node = select(builder, above, below, p, q, source)
+            if node is not None:
+                return Variable(node, choice.value)
+    return choice
+
+
+def _as_compared(choice: Choice) -> Choice:
+    """The choice by the number that torch compares with: one of a program is rounded to the type of the tensor, as its tensors are."""
+    sides = (choice.above, choice.below)
+    kinds = {side.value.dtype for side in sides if isinstance(side, Variable)}
+    numbers = [isinstance(side, Constant) and not side.live and side.exact is None and not side.value.ndim for side in sides]
+    if len(kinds) != 1 or not any(numbers):
+        return choice
+    (kind,) = kinds
+    above, below = (Constant(side.value.to(kind)) if number else side for side, number in zip(sides, numbers, strict=True))
+    return replace(choice, above=above, below=below)
 
 
 def _operand(side: Any) -> Any:
