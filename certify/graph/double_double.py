@@ -94,7 +94,15 @@ class DoubleDouble:
         """The real numbers as fractions; None where they are not known exactly, or too many."""
         if self.rational is not None or self.size > FEW or self.error.any() or not np.isfinite(self.high).all():
             return self.rational
-        return _objects([Fraction(a) + Fraction(b) for a, b in zip(self.high.flat, self.low.flat, strict=True)], self.shape)
+        return self._fractions_or_none()
+
+    def _fractions_or_none(self) -> Objects:
+        """The real numbers as fractions, None in the places of those that are not known exactly."""
+        if self.rational is not None:
+            return self.rational
+        known = (self.error == 0) & np.isfinite(self.high)
+        parts = zip(self.high.flat, self.low.flat, known.flat, strict=True)
+        return _objects([Fraction(a) + Fraction(b) if exact else None for a, b, exact in parts], self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         raise TypeError("pairs of doubles become an array only where it is said how: `high` is the rounded one")
@@ -174,7 +182,7 @@ class DoubleDouble:
         values = self.moved(lambda part: np.take_along_axis(part, order, axis=1))
         terms = (values[:, k, None]._times(other[order[:, k]]) for k in range(used))
         total = reduce(DoubleDouble._plus, terms, exactly(np.zeros((self.shape[0], other.shape[1]))))
-        return total if total.accurate or used * total.size > 16 * FEW else _settled(total, np.matmul, self, other)
+        return total if used * total.size > 4 * FEW else _settled(total, np.matmul, self, other)
 
     def sum(self, axis: int | Sequence[int]) -> DoubleDouble:
         """As of arrays."""
@@ -187,7 +195,7 @@ class DoubleDouble:
             summed = terms[:half]._plus(terms[half : 2 * half])
             terms = summed if not rest.shape[0] else joined([summed, rest])
         total = terms[0] if terms.shape[0] else exactly(np.zeros(kept))
-        return total if total.accurate else _settled(total, lambda each: each.sum(axes), self)
+        return _settled(total, lambda each: each.sum(axes), self)
 
     def reciprocal(self) -> DoubleDouble:
         """1 / x by a Newton step; its error is what is left, r = 1 - x y: then 1 / x = y / (1 - r)."""
@@ -316,27 +324,21 @@ def _settled(found: DoubleDouble, function: Callable[..., Any], *operands: Doubl
 
 def joined(values: Sequence[DoubleDouble], axis: int = 0) -> DoubleDouble:
     """Arrays of numbers put together along an axis."""
-    high, low, error = (np.concatenate([part(value) for value in values], axis) for part in PARTS)
-    return DoubleDouble(high, low, error, _beside(values, lambda fractions: np.concatenate(fractions, axis)))
+    return _chosen(values, lambda parts: np.concatenate(parts, axis))
 
 
 def where(condition: Any, x: Operand, y: Operand) -> DoubleDouble:
     """x where the condition holds, else y."""
-    pair = (exactly(x), exactly(y))
-    high, low, error = (np.where(condition, part(pair[0]), part(pair[1])) for part in PARTS)
-    return DoubleDouble(high, low, error, _beside(pair, lambda fractions: np.where(condition, *fractions)))
+    return _chosen((exactly(x), exactly(y)), lambda parts: np.where(condition, *parts))
 
 
-PARTS: Sequence[Callable[[DoubleDouble], Array]] = (lambda x: x.high, lambda x: x.low, lambda x: x.error)
-
-
-def _beside(values: Sequence[DoubleDouble], choose: Callable[[Sequence[Objects]], Objects]) -> Objects | None:
-    """The fractions that are kept of what is chosen from several arrays: if some keep any and all have them."""
-    if all(value.rational is None for value in values):
-        return None
-    fractions = [value.fractions for value in values]
-    known = [part for part in fractions if part is not None]
-    return choose(known) if len(known) == len(fractions) else None
+def _chosen(values: Sequence[DoubleDouble], choose: Callable[[Sequence[Any]], NDArray[Any]]) -> DoubleDouble:
+    """Elements of several arrays, by a function that moves them; with fractions, if some keep any and all that are chosen are known."""
+    high, low, error = (choose([getattr(value, part) for value in values]) for part in ("high", "low", "error"))
+    if high.size > FEW or all(value.rational is None for value in values):
+        return DoubleDouble(high, low, error)
+    fractions = choose([value._fractions_or_none() for value in values])
+    return DoubleDouble(high, low, error, None if any(number is None for number in fractions.flat) else fractions)
 
 
 def _normal(a: Array, b: Array, error: Array) -> DoubleDouble:

@@ -101,13 +101,14 @@ def _by_handler(call: Call, name: str, handlers: Mapping[str, Handler], constant
 def _with_input(call: Call, handler: Handler, chosen: Constant) -> list[DoubleDouble | None]:
     builder = GraphBuilder()
     x = exactly(chosen.numbers)
-    variable = Variable(builder.input("x", x.shape), chosen.value)
+    variable = iter([Variable(builder.input("x", x.shape), chosen.value)])  # once: it may be two of the arguments
 
     def given(argument: Any) -> Any:
         if isinstance(argument, (list, tuple)):
             return [given(entry) for entry in argument]
         if isinstance(argument, Constant):
-            return variable if argument is chosen else replace(argument, name=None)
+            constant = replace(argument, name=None)
+            return next(variable, constant) if argument is chosen else constant
         return argument
 
     def operand(argument: Any) -> Any:
