@@ -89,9 +89,13 @@ def classifiers(arguments: argparse.Namespace) -> list[Classify]:
 
 def number_of_classes(arguments: argparse.Namespace, classify: Classify, example: Tensor, labels: Sequence[int]) -> int:
     """How many classes the classifier tells apart; a ValueError where the labels of the data are not among them."""
-    from certify.smoothing.answers import classes_of
+    import torch
+
+    from certify.smoothing.answers import BaseClassifier, classes_of
 
     classes = arguments.classes or classes_of(classify, example)
+    with torch.no_grad():
+        BaseClassifier(classify, classes).labels(example)  # refuses what does not tell so many apart, before a log is made
     if max(labels) >= classes:
         raise ValueError(f"the classifier has {classes} classes, and the labels of {arguments.data} go up to {max(labels)}")
     return classes

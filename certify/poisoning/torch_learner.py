@@ -78,8 +78,6 @@ class TorchLearner:
     def check(self, inputs: Tensor, classes: int) -> None:
         """A ValueError where the factory makes no module that gives a score for every class to every input, by itself."""
         network = seeded(self.factory, 0)
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"the factory of a TorchLearner must return a torch module, got {type(network).__name__}")
         random = [
             name for name, layer in network.named_modules() if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
         ]
@@ -169,7 +167,10 @@ def seeded(factory: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A network initialised from a seed, without touching the generators of the process."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return factory().train()
+        made = factory()
+        if not isinstance(made, nn.Module):
+            raise ValueError(f"the factory of a TorchLearner must return a torch module, got {type(made).__name__}")
+        return made.train()
 
 
 def draws(job: Job, steps: int, batch: int) -> np.ndarray:

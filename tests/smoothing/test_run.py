@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +16,8 @@ from hypothesis import strategies as st
 
 from certify.smoothing import GridGaussian, Sampler, Smoothed
 from certify.smoothing.ledger import Ledger
-from certify.smoothing.logs import floor_digits, read_log, tsv_row
-from certify.smoothing.run import Inquiry, Journal, certificate_of, run, run_sequential
+from certify.smoothing.logs import floor_digits, kept_lines, read_log, tsv_row
+from certify.smoothing.run import Inquiry, Journal, Record, certificate_of, run, run_sequential
 
 ALPHA = Fraction(1, 1000)
 X = (torch.arange(6 * 4).reshape(6, 4) * 10).to(torch.uint8)
@@ -138,3 +141,80 @@ def test_the_ledger_gives_each_input_its_alpha_once() -> None:
     assert ledger.most_failures() == 4  # 0.8 % of 500
     with pytest.raises(ValueError, match="strictly between"):
         Ledger(Fraction(0))
+
+
+WRITES = ("write", "flush", "replace", "truncate", "open")
+
+
+def write_until_killed(out: Path, entries: list[Record], moment: int) -> None:
+    """Goes on with a log, and dies at one of its writes; in a child of its own."""
+    seen = 0
+
+    def tick(frame: object, event: str, what: object) -> None:
+        nonlocal seen
+        seen += event == "c_call" and getattr(what, "__name__", "") in WRITES
+        if seen == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(tick)
+    journal = Journal(out, HEADER)
+    with journal.writing() as add:
+        for entry in entries[len(journal.records) :]:
+            add(entry)
+    os._exit(0)
+
+
+def test_at_no_moment_do_the_files_hold_less_than_before(tmp_path: Path) -> None:
+    """A run is killed again and again, also while it takes up what is there."""
+    go(tmp_path / "whole.tsv")
+    entries = [json.loads(line) for line in (tmp_path / "whole.jsonl").read_text().splitlines()[1:]]
+    out, kept = tmp_path / "run.tsv", []
+    for moment in range(1, 30):
+        child = os.fork()
+        if child == 0:
+            write_until_killed(out, entries, moment)
+        os.waitpid(child, 0)
+        found = [json.loads(line) for line in kept_lines(out.with_suffix(".jsonl"))]
+        assert found[: len(kept)] == kept
+        kept = found
+    go(out)
+    assert timeless(out.with_suffix(".jsonl")) == timeless(tmp_path / "whole.jsonl")
+    assert len(read_log(out).rows) == 6
+
+
+def test_a_log_of_other_data_is_not_continued(tmp_path: Path) -> None:
+    go(tmp_path / "run.tsv", range(3))
+    with pytest.raises(ValueError, match="idx 0 was another input when this run began"):
+        run(smoothed(), X + 1, LABELS, range(6), 20, 200, ALPHA, Journal(tmp_path / "run.tsv", HEADER), lambda steps: None)
+    assert len(read_log(tmp_path / "run.jsonl").rows) == 3
+
+
+def test_two_processes_do_not_write_to_one_log(tmp_path: Path) -> None:
+    first, second = (Journal(tmp_path / "run.tsv", HEADER) for _ in range(2))
+    with first.writing(), pytest.raises(ValueError, match="another process is writing"), second.writing():
+        pass
+    with pytest.raises(ValueError, match="has written to it meanwhile"), second.writing():
+        pass
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '"x"', "1"])
+def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
+    go(tmp_path / "run.tsv", range(1))
+    with open(tmp_path / "run.jsonl", "a") as file:
+        print(line, file=file)
+    for read in (lambda: read_log(tmp_path / "run.jsonl"), lambda: Journal(tmp_path / "run.tsv", HEADER)):
+        with pytest.raises(ValueError, match=r"run\.jsonl:3: "):
+            read()
+
+
+@pytest.mark.parametrize("ending", ["tsv", "jsonl"])
+def test_logs_may_have_a_byte_order_mark(tmp_path: Path, ending: str) -> None:
+    go(tmp_path / "run.tsv")
+    path = tmp_path / f"run.{ending}"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert len(read_log(path).rows) == 6
+
+
+def test_a_name_with_a_point_keeps_it(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "sigma0.25", HEADER).jsonl.name == "sigma0.25.jsonl"
+    assert Journal(tmp_path / "a.tsv", HEADER).jsonl.name == Journal(tmp_path / "a.jsonl", HEADER).jsonl.name == "a.jsonl"
