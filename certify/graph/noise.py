@@ -236,6 +236,8 @@ _ROUNDS: Mapping[str, Callable[[Array, Array], Array | float]] = {
 }
 """The size of what is rounded, where it is not the result: runtimes compute S shapes and gates with errors of the size of their
 limits, and compose them of functions that have such."""
+_LEAST: Mapping[Callable[[Array, Array], Array | float], float] = {_exact: 0.0}
+"""What may be lost of tiny results, where it is not the least number of the format."""
 
 
 def _jumps(low: Array, high: Array, moved: Array) -> Array:
@@ -272,8 +274,10 @@ def _elementwise(node: Node, params: Params, inputs: Sequence[Noisy], precision:
     unknown = np.isinf(x.noise)
     if node.op in _BREAKS:
         unknown |= (x.noise > 0) & _BREAKS[node.op](low, high, moved)
-    rounded = np.nan_to_num(UNITS * precision.epsilon * _ROUNDS.get(node.op, _relative)(x.value, value))
-    return Noisy(value, np.where(unknown, inf, moved + rounded + precision.least * (rounded > 0)))
+    rounds = _ROUNDS.get(node.op, _relative)
+    rounded = np.nan_to_num(UNITS * precision.epsilon * rounds(x.value, value))
+    least = _LEAST.get(rounds, precision.least) * (value != 0)
+    return Noisy(value, np.where(unknown, inf, moved + rounded + least))
 
 
 def _largest(samples: Iterable[Array], value: Array) -> Array:

@@ -115,6 +115,11 @@ def test_nothing_is_known_beyond_the_range_of_the_format() -> None:
     assert noise_of(applied("reciprocal"), [0.0, 1.0, 2.0])[0] == inf
 
 
+def test_a_result_below_the_range_may_be_flushed_to_zero() -> None:
+    assert noise_of(applied("exp"), [-740.0, -100.0, 0.0])[0] >= np.finfo(np.float32).tiny
+    assert noise_of(applied("relu"), [-1.0, 0.0, 1e-38]) == [0.0, 0.0, 0.0]
+
+
 def test_no_number_is_certain_where_the_argument_is() -> None:
     assert np.isfinite(noise_of(applied("log"), [-1.0, 1.0, 2.0])).all()
 
