@@ -62,6 +62,7 @@ class Graph:
     `rounded` names the constants that are not what they stand for, but within two units of relative error of it (see `fold_affine`).
     `runtime` is the graph once more where the model computes constants from others that its runtime rounds: with those as the runtime
     has them. It is what the original is held against; what is proved is about this graph, of the stored numbers.
+    `plain` is the graph as it was read, where its operators round more than those that it was rewritten into.
     """
 
     nodes: tuple[Node, ...]
@@ -71,6 +72,7 @@ class Graph:
     output: str
     rounded: frozenset[str] = frozenset()
     runtime: Graph | None = field(default=None, repr=False, compare=False)
+    plain: Graph | None = field(default=None, repr=False, compare=False)
 
     def node(self, name: str) -> Node:
         """The node of that name, else the first of that source name; a `GraphError` lists near names where there is none."""

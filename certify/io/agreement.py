@@ -8,6 +8,7 @@ overflows, or rounding decides on which side of a jump it lies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +60,23 @@ def _evaluated(graph: Graph, points: Sequence[Array], precision: str) -> Noisy:
     Where the model computes constants that its runtime rounds, it may be farther by some of what this rounding does to the output:
     the order in which a runtime adds up, say, is its own.
     """
-    found = evaluate_noisy(graph, points, FORMATS[precision])
+    found = _rounded_as_read(graph, points, precision)
     if graph.runtime is None:
         return found
-    rounded = evaluate_noisy(graph.runtime, points, FORMATS[precision])
+    rounded = _rounded_as_read(graph.runtime, points, precision)
     with np.errstate(invalid="ignore"):
         return Noisy(rounded.value, rounded.noise + _FREEDOM * np.abs(rounded.value - found.value))
 
 
 _FREEDOM = 4.0
+
+
+def _rounded_as_read(graph: Graph, points: Sequence[Array], precision: str) -> Noisy:
+    """The values of the graph, with the noise of the one that it was read as, where that is kept and larger."""
+    found = evaluate_noisy(graph, points, FORMATS[precision])
+    if graph.plain is None:
+        return found
+    return Noisy(found.value, np.maximum(found.noise, evaluate_noisy(graph.plain, points, FORMATS[precision]).noise))
 
 
 def _differences(expected: Array, found: Noisy) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -143,6 +152,29 @@ def trial_points(graph: Graph, precision: str, examples: Sequence[Array] = ()) -
     points = [form.round(np.clip(x, -form.largest, form.largest)) for x in drawn]
     yield points[:number]
     yield from ([x] for x in points[number:])
+
+
+def in_agreement(
+    graph: Graph, read: Callable[[], Graph], original: Original, precision: str, judge: str, examples: Sequence[Array] = ()
+) -> Graph:
+    """The graph, held against its original at `trial_points`; a `GraphError` where they differ by more than rounding.
+
+    Layers that were merged into one may cancel what a runtime computes first and rounds: where the graph itself rounds too little to
+    explain a difference, the graph as it was `read`, before it was rewritten, is asked, and kept with it for later comparisons.
+    """
+    try:
+        require_agreement_somewhere(graph, original, trial_points(graph, precision, examples), precision, judge)
+        return graph
+    except GraphError:
+        kept = _with_plain(graph, read())
+        require_agreement_somewhere(kept, original, trial_points(graph, precision, examples), precision, judge)
+        return kept
+
+
+def _with_plain(graph: Graph, plain: Graph) -> Graph:
+    """The graph, and that of what its runtime rounds, with the one that was read: constants of another rounding change no noise."""
+    runtime = None if graph.runtime is None else replace(graph.runtime, plain=plain)
+    return replace(graph, runtime=runtime, plain=plain)
 
 
 def require_agreement_somewhere(

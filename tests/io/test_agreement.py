@@ -159,3 +159,31 @@ def test_models_are_compared_in_their_own_precision(elements: int, monkeypatch: 
     monkeypatch.setattr(importer, "HANDLERS", {**importer.HANDLERS, "Tanh": shifted})
     with pytest.raises(GraphError, match="misread"):
         load_onnx(sound)
+
+
+def cancelling(second: float = -1.0) -> ModelProto:
+    """x (10001.1, 10000.5) (1, second): of what the runtime rounds, the merged layer shows nothing."""
+    arrays = {"a": np.array([[10001.123, 10000.456]], np.float32), "b": np.array([[1.0], [second]], np.float32)}
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"]), helper.make_node("MatMul", ["h", "b"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(v, k) for k, v in arrays.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_layers_that_cancel_when_they_are_merged_are_no_misreading() -> None:
+    model = load_onnx(cancelling())
+    assert [node.op for node in model.graph.nodes] == ["input", "linear"]
+    assert model.graph.plain is not None
+    again = require_agreement(model.graph, model.reference or abs, [np.array([[1.7]], np.float32)], "float32", "the model")
+    assert again.all()
+
+
+def test_what_layers_cancelled_hides_no_other_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = importer.HANDLERS["MatMul"]
+
+    def doubled(call):  # type: ignore[no-untyped-def]
+        return call.emit("scale", right(call), params={"factor": np.array(1.1)})
+
+    monkeypatch.setattr(importer, "HANDLERS", {**importer.HANDLERS, "MatMul": doubled})
+    with pytest.raises(GraphError, match="misread"):
+        load_onnx(cancelling())

@@ -305,3 +305,11 @@ def networks(draw: st.DrawFn) -> nn.Sequential:
 def test_random_networks_are_captured_as_they_are(module: nn.Module) -> None:
     x = torch.randn(2, 2, 6, 6)
     torch.testing.assert_close(compile(module, x)(x), module(x), rtol=1e-4, atol=1e-5)
+
+
+def test_layers_that_cancel_when_they_are_merged_are_no_misreading() -> None:
+    module = nn.Sequential(nn.Linear(1, 2, bias=False), nn.Linear(2, 1, bias=False))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[10001.123], [10000.456]]))
+        module[1].weight.copy_(torch.tensor([[1.0, -1.0]]))
+    assert compile(module, torch.zeros(1, 1)).frozen().graph.plain is not None

@@ -9,6 +9,7 @@ from functools import partial
 from certify.graph.double_double import DoubleDouble
 from certify.graph.evaluate import AFFINE
 from certify.graph.graph import Graph, GraphError
+from certify.graph.passes.equality import as_read, require_equal
 from certify.graph.passes.fold_affine import fold_affine
 from certify.graph.passes.fuse_gates import fuse_gates
 from certify.graph.passes.fuse_powers import fuse_powers
@@ -31,17 +32,17 @@ def normalise(graph: Graph) -> Graph:
     """The same function of the same input and output, rewritten until no pass finds anything more to do.
 
     Constants that passes compute are float64, within two units of relative error of the real ones (see `fold_affine`); those of a live
-    module stay live, as derived constants.
+    module stay live, as derived constants. A `GraphError` where the function is not the same: that is a mistake of a pass.
     """
+    given = graph
     graph = _until_stable([partial(_until_stable, FUSIONS), partial(_until_stable, MERGERS)], graph)
     graph = _until_stable(MERGERS, quarter_squares(graph))  # products that are none of the known functions
     pairs = {name: value for name, value in graph.constants.items() if isinstance(value, DoubleDouble)}
-    if not pairs:
-        return graph
     _require_known(graph, pairs)
-    highs = {name: value.high for name, value in pairs.items()}
+    if graph is not given:
+        require_equal(given, graph)
     inexact = frozenset(name for name, value in pairs.items() if not value.exact)
-    return replace(graph, constants={**graph.constants, **highs}, rounded=graph.rounded | inexact)
+    return replace(as_read(graph), rounded=graph.rounded | inexact) if pairs else graph
 
 
 def _require_known(graph: Graph, pairs: Mapping[str, DoubleDouble]) -> None:
@@ -67,4 +68,4 @@ def _until_stable(passes: Sequence[Pass], graph: Graph) -> Graph:
     return graph
 
 
-__all__ = ["normalise"]
+__all__ = ["as_read", "normalise"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from onnx import ModelProto
 
 from certify.graph import Graph, GraphError, Shape
-from certify.io.agreement import require_agreement_somewhere, trial_points
+from certify.io.agreement import in_agreement
 
 Array = np.ndarray
 
@@ -50,9 +51,10 @@ def open_reference(model: ModelProto, graph: Graph) -> Reference:
     return Reference(session, entry.name, graph.input_shape, np.dtype(ELEMENT_TYPES[entry.type]))
 
 
-def compare(graph: Graph, reference: Reference) -> None:
-    """Raises a `GraphError` where a graph and its original differ in some output by more than rounding explains.
+def compare(graph: Graph, reference: Reference, read: Callable[[], Graph]) -> Graph:
+    """The graph, held against its original: a `GraphError` where they differ in some output by more than rounding explains.
 
-    Not where the model is defined at none of the points tried: it is compared again on the set that is asked about.
+    No error where the model is defined at none of the points tried: it is compared again on the set that is asked about. `read` makes
+    the graph as it was read, before it was rewritten, for the rounding of its operators.
     """
-    require_agreement_somewhere(graph, reference, trial_points(graph, reference.dtype.name), reference.dtype.name, "onnxruntime")
+    return in_agreement(graph, read, reference, reference.dtype.name, "onnxruntime")

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from torch.export.graph_signature import InputKind
 
 from certify.environment import own_settings
 from certify.graph import GraphError
-from certify.io.agreement import require_agreement_somewhere, trial_points
+from certify.io.agreement import in_agreement
 from certify.io.torch.call import Variable, to_array
-from certify.io.torch.export import Inputs, first_line, format_name, read_fixed, refuse_side_effects, stored
+from certify.io.torch.export import Inputs, first_line, format_name, read_fixed, read_plain, refuse_side_effects, stored
 from certify.model import Model
 
 
@@ -39,11 +40,12 @@ def load_pt2(path: str | PathLike[str]) -> Model:
             f"the program has {len(examples)} inputs: only one is supported; fix the others as constants, and export it again"
         )
     (x,) = examples
+    number = partial(stored, program)
     with own_settings():
-        graph, inputs = read_fixed(program, lambda spec: stored(program, spec), x)
+        graph, inputs = read_fixed(program, number, x)
         reference = _reference(program, inputs, x)
         precision = format_name(x.dtype)
-        require_agreement_somewhere(graph, reference, trial_points(graph, precision), precision, "torch")
+        graph = in_agreement(graph, lambda: read_plain(program, number, x), reference, precision, "torch")
     return Model(graph, Path(path).name, reference, precision=precision)
 
 

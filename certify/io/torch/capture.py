@@ -15,13 +15,14 @@ from torch.export.graph_signature import InputKind, InputSpec
 from certify.environment import own_settings, user_settings
 from certify.graph import Graph, GraphBuilder, GraphError
 from certify.graph.passes import normalise
-from certify.io.agreement import require_agreement_somewhere, trial_points
+from certify.io.agreement import in_agreement
 from certify.io.torch.call import Constant, Variable, to_array
 from certify.io.torch.export import (
     export,
     first_line,
     format_name,
     read_fixed,
+    read_plain,
     refuse_side_effects,
     stored,
     user_frame,
@@ -112,7 +113,7 @@ class Capture:
         if "checked" not in self._made:
             with own_settings():
                 constants = {name: to_array(torch.as_tensor(value)) for name, value in graph.constants.items()}
-                self._require_agreement(replace(graph, constants=constants), reference)
+                self._in_agreement(replace(graph, constants=constants), reference)
             self._made["checked"] = True
         return Model(graph, self.name, reference, Live(module, self), self.precision)
 
@@ -132,15 +133,17 @@ class Capture:
         if model is None or not all(same_numbers(numbers[name], tensor) for name, tensor in self.tensors.items()):
             with own_settings():
                 graph, _ = read_fixed(self.program, self._number, self.x)
-                self._require_agreement(graph, as_reference(module, self.x))
+                graph = self._in_agreement(graph, as_reference(module, self.x))
                 numbers = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
                 model = Model(graph, self.name, precision=self.precision)
             self._made["fixed"] = (numbers, model)
         return model
 
-    def _require_agreement(self, graph: Graph, reference: Callable[[np.ndarray], np.ndarray]) -> None:
-        points = trial_points(graph, self.precision, [to_array(self.x)])
-        require_agreement_somewhere(graph, reference, points, self.precision, "the module")
+    def _in_agreement(self, graph: Graph, reference: Callable[[np.ndarray], np.ndarray]) -> Graph:
+        def read() -> Graph:
+            return read_plain(self.program, self._number, self.x)
+
+        return in_agreement(graph, read, reference, self.precision, "the module", [to_array(self.x)])
 
     def _number(self, spec: InputSpec) -> Tensor:
         name = str(spec.target)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 
 from certify.graph import Graph, GraphBuilder, GraphError
-from certify.graph.passes import normalise
+from certify.graph.passes import as_read, normalise
 from certify.io.torch import folding
 from certify.io.torch.call import Constant, Variable, to_array
 from certify.io.torch.program import read_program, writes_in_place
@@ -33,7 +33,11 @@ def export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
         ) from error
 
 
-def read_fixed(program: torch.export.ExportedProgram, number: Callable[[InputSpec], Tensor], x: Tensor) -> tuple[Graph, Inputs]:
+def read_fixed(
+    program: torch.export.ExportedProgram,
+    number: Callable[[InputSpec], Tensor],
+    x: Tensor,
+) -> tuple[Graph, Inputs]:
     """The graph of a program for inputs like x, and what fills the program's placeholders.
 
     `number` gives the tensor behind each of the others: their present numbers become constants, which are folded without losing digits.
@@ -43,8 +47,17 @@ def read_fixed(program: torch.export.ExportedProgram, number: Callable[[InputSpe
     return replace(graph, runtime=_read(program, number, x, folding.rounded)[0] if rounds else None), inputs
 
 
+def read_plain(program: torch.export.ExportedProgram, number: Callable[[InputSpec], Tensor], x: Tensor) -> Graph:
+    """The graph of a program as it was read, with the constants that torch computes: its operators round as those of the program do."""
+    return _read(program, number, x, folding.rounded, as_read)[0]
+
+
 def _read(
-    program: torch.export.ExportedProgram, number: Callable[[InputSpec], Tensor], x: Tensor, keep: folding.Keep
+    program: torch.export.ExportedProgram,
+    number: Callable[[InputSpec], Tensor],
+    x: Tensor,
+    keep: folding.Keep,
+    rewrite: Callable[[Graph], Graph] = normalise,
 ) -> tuple[Graph, Inputs, bool]:
     """The graph, what fills the placeholders, and whether torch rounds constants that the program computes."""
     builder = GraphBuilder()
@@ -57,7 +70,7 @@ def _read(
             name = builder.constant(str(spec.target), to_array(tensor)) if tensor.is_floating_point() else None
             inputs.append(Constant(tensor, name))
     read = read_program(program, builder, inputs, keep)
-    return normalise(builder.build(read.output)), inputs, read.rounds
+    return rewrite(builder.build(read.output)), inputs, read.rounds
 
 
 def stored(program: torch.export.ExportedProgram, spec: InputSpec) -> Tensor:
