@@ -304,14 +304,16 @@ def _other(node: Node, params: Params, inputs: Sequence[Noisy], precision: Forma
     signs: list[list[Array | float]] = [[-1.0] * len(inputs), [1.0] * len(inputs)]
     signs += [[random.choice((-1.0, 1.0), x.value.shape) for x in inputs] for _ in range(_DRAWS)]
     samples = (_apply(node, [x.value + s * n for x, s, n in zip(inputs, sign, noise, strict=True)], params) for sign in signs)
-    return Noisy(value, _largest(samples, value) + np.nan_to_num(unit * np.abs(value)) + precision.least)
+    moved = _largest(samples, value)
+    moved[np.isnan(value) & any(np.isinf(x.noise).any() for x in inputs)] = inf
+    return Noisy(value, moved + np.nan_to_num(unit * np.abs(value)) + precision.least)
 
 
 def _selection(node: Node, params: Params, inputs: Sequence[Noisy], precision: Format) -> Noisy:
     """A monotone choice among elements, which rounds nothing: between what it gives for the ends of its inputs."""
     value = _apply(node, [x.value for x in inputs], params)
     ends = (_apply(node, [x.value + sign * x.noise for x in inputs], params) for sign in (-1.0, 1.0))
-    return Noisy(value, _largest(ends, value))
+    return Noisy(value, np.where(np.isinf(_apply(node, [x.noise for x in inputs], params)), inf, _largest(ends, value)))
 
 
 _RULES: Mapping[str, Callable[..., Noisy]] = {

@@ -120,6 +120,14 @@ def test_a_result_below_the_range_may_be_flushed_to_zero() -> None:
     assert noise_of(applied("relu"), [-1.0, 0.0, 1e-38]) == [0.0, 0.0, 0.0]
 
 
+def test_a_maximum_knows_nothing_where_one_of_its_inputs_is_unknown() -> None:
+    builder = GraphBuilder()
+    x = builder.add("exp", [builder.input("x", (1, 2))])
+    x = builder.add("sub", [x, builder.add("take", [x], {"index": builder.constant("i", np.array([[1, 0]]))})])
+    graph = builder.build(builder.add("reduce_max", [x], attrs={"axes": (1,), "keepdims": True}))
+    assert evaluate_noisy(graph, [np.array([[800.0, 900.0]])], FORMATS["float32"]).noise.item() == inf
+
+
 def test_no_number_is_certain_where_the_argument_is() -> None:
     assert np.isfinite(noise_of(applied("log"), [-1.0, 1.0, 2.0])).all()
 
