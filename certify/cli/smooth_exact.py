@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from certify.cli.arguments import command_parser, positive
-from certify.cli.smooth_inputs import add_run, classifiers, header, load_inputs, number_of_classes
+from certify.cli.smooth_inputs import Inputs, add_run, classifiers, header, load_inputs, number_of_classes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from certify.smoothing.answers import Classify
     from certify.smoothing.deterministic import Scheme
 
 EXAMPLES = """\
@@ -38,13 +39,23 @@ def main(argv: Sequence[str]) -> int:
     scheme = build(arguments, inputs.x)
     views = scheme.views(scheme.encode(inputs.x[:1])[0])
     settings = {"sigma": f"{scheme.unit}, no noise", "n": len(views), "alpha": "0"}
-    classes = number_of_classes(arguments, classify, views[:1], inputs.labels)
+    classes = _classes(arguments, classify, views[:1], inputs)
     journal = Journal(Path(arguments.out), header(arguments, inputs.units, settings))
     with progress_bar("certify", len(inputs.rows)) as advance:
         work = inputs.x, inputs.labels, inputs.rows
         run_exact(classify, classes, scheme, arguments.batch, *work, journal, advance)
     print(markdown([summary(read_log(journal.jsonl), arguments.radii)]))
     return 0
+
+
+def _classes(arguments: argparse.Namespace, classify: Classify, view: Tensor, inputs: Inputs) -> int:
+    """How many classes a classifier of views tells apart."""
+    try:
+        return number_of_classes(arguments, classify, view, inputs.labels)
+    except ValueError as error:
+        if view.shape[1] == inputs.x.shape[1]:
+            raise
+        raise ValueError(f"{error}. Windows show x and 1 - x, both 0 where hidden: MODEL takes {view.shape[1]} channels") from error
 
 
 def build(arguments: argparse.Namespace, x: Tensor) -> Scheme:

@@ -71,7 +71,7 @@ def load_data(
 
 def _images(pixels: NDArray[np.uint8], labels: NDArray[np.generic], name: str) -> Data:
     x, units = read_units(pixels)
-    return Data(x, labels.astype(np.int64), name, units)
+    return Data(x, labels.astype(np.int64), name, replace(units, stored=f"{pixels.dtype} of {name}"))
 
 
 def _digits(split: str) -> Data:
@@ -83,7 +83,7 @@ def _digits(split: str) -> Data:
     test = np.arange(len(digits.target)) % 5 == 0
     chosen = test if split == "test" else ~test
     x, units = read_units(digits.images[chosen, None].astype(np.uint8), Fraction(16), (0.0, 1.0))
-    return Data(x, digits.target[chosen].astype(np.int64), "digits", units)
+    return Data(x, digits.target[chosen].astype(np.int64), "digits", replace(units, stored="float64 of digits"))
 
 
 # --- MNIST: IDX files ------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def ask(classify: Classify, x: Tensor) -> Any:
     """What the classifier returns for a batch; a ValueError that names the shape where it cannot take it."""
     try:
         return classify(x)
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+    except (TypeError, RuntimeError, IndexError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).split("\n", 1)[0]
         raise ValueError(
             f"the base classifier cannot take inputs of shape {list(x.shape)}, the batch first ({reason}); do channels come last?"

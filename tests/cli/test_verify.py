@@ -212,3 +212,36 @@ def test_a_threshold_is_not_for_networks_with_several_scores_nor_for_files(
     code, _, error = certify("verify", model, write_property(UNREACHABLE), "--threshold", "0")
     assert code == 2
     assert "--around" in error
+
+
+@pytest.mark.parametrize("norm", ["inf", "2", "1"])
+def test_one_rule_of_units_holds_in_all_commands(certify: Certify, model: str, tmp_path: Path, norm: str) -> None:
+    """The same points as bytes, as whole numbers to be divided, and as shares: one verdict, the same bounds, one accuracy."""
+    pixels = np.array([[200, 60], [90, 100]], np.uint8)
+    forms = {"bytes": (pixels, ()), "whole": (pixels.astype(int), ("--scale", "255")), "shares": (pixels / 255, ())}
+    found = set()
+    for name, (values, words) in forms.items():
+        np.save(tmp_path / f"{name}.npy", values[0].astype(np.float32) if name == "shares" else values[0])
+        np.savez(tmp_path / f"{name}.npz", x=values, y=[0, 1])
+        around = ("--around", str(tmp_path / f"{name}.npy"), "--eps", "60/255", "--norm", norm, "--domain", "0", "1", *words)
+        verdict = certify("verify", model, *around, "--label", "0")[1]
+        bounds = certify("bounds", model, *around)[1]
+        data = ("--data", str(tmp_path / f"{name}.npz"), "--eps", "3/255", "--norm", norm, "--domain", "0", "1", *words)
+        accuracy = certify("accuracy", model, *data)[1].rsplit("|", 2)[0]
+        found.add((verdict, bounds, accuracy))
+    assert len(found) == 1
+
+
+def test_units_stand_in_the_record_and_what_looks_wrong_on_standard_error(certify: Certify, model: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([200, 60], np.uint8))
+    arguments = ("--around", str(tmp_path / "x.npy"), "--eps", "8", "--label", "0")
+    for command in ("verify", "bounds"):
+        _, out, error = certify(command, model, *(arguments if command == "verify" else arguments[:-2]), "--json")
+        assert json.loads(out)["units"] == {
+            "stored": "uint8",
+            "divided_by": "255",
+            "range": [float(np.float32(60 / 255)), float(np.float32(200 / 255))],
+            "domain": [0.0, 1.0],
+        }
+        assert "bytes were divided by 255" in error
+        assert "was 8/255 meant?" in error
