@@ -45,7 +45,8 @@ class Form:
 
     def times(self, factor: Numbers) -> Form:
         """Every coefficient times a constant."""
-        return Form(_nonzero({name: value * factor for name, value in self.terms.items()}), self.offset * factor)
+        offset = np.asarray(self.offset * factor, dtype=object)
+        return Form(_nonzero({name: value * factor for name, value in self.terms.items()}), offset)
 
 
 def select(builder: GraphBuilder, above: Operand, below: Operand, p: Operand, q: Operand, source: str) -> str | None:

@@ -82,6 +82,7 @@ def test_a_comparison_alone_is_refused(nodes: list[tuple[str, str, str]]) -> Non
 MASK = np.array([0, -np.inf, 0, -np.inf, 0, 0, 0, -np.inf, -np.inf], np.float32)
 CASES = {
     "a maximum": [("Add", "x mask", "m"), ("ReduceMax", "m", "y")],
+    "a difference": [("Sub", "x far", "m"), ("ReduceMax", "m", "y")],
     "a maximum of two": [("Max", "x mask", "y")],
     "moved": [("Add", "x mask", "m"), ("Reshape", "m rows", "r"), ("Transpose", "r", "t"), ("ReduceMax", "t", "y")],
     "chosen": [("Where", "chosen x least", "m"), ("ReduceMax", "m", "y")],
@@ -91,10 +92,17 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_maxima_leave_infinite_entries_out(name: str) -> None:
-    constants = {"mask": MASK, "rows": np.array([3, 3]), "chosen": MASK == 0, "least": np.float32(-np.inf)}
+    constants = {"mask": MASK, "rows": np.array([3, 3]), "far": -MASK, "chosen": MASK == 0, "least": np.float32(-np.inf)}
     model = model_of(*CASES[name], **constants)
     for x in (np.linspace(-3, 3, 9), np.linspace(3, -3, 9), np.zeros(9)):
         assert_as_onnxruntime(model, x.astype(np.float32)[None])
+
+
+@pytest.mark.parametrize("op", ["Max", "Min", "Add", "Sub", "Where"])
+def test_constants_that_are_no_numbers_are_refused(op: str) -> None:
+    inputs = "chosen x nan" if op == "Where" else "x nan"
+    with pytest.raises(GraphError, match="NaN"):
+        read_onnx(model_of((op, inputs, "y"), nan=np.full(9, np.nan, np.float32), chosen=MASK == 0))
 
 
 @pytest.mark.parametrize("last", [("Identity", "m", "y"), ("ReduceSum", "m", "y"), ("ReduceMin", "m", "y"), ("Mul", "m m", "y")])

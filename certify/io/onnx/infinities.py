@@ -71,6 +71,8 @@ def parted(call: Call, index: int) -> Parted:
     constant = call.required_numbers(index)
     if isinstance(constant, DoubleDouble):
         return Parted(constant, np.zeros(constant.shape))
+    if np.isnan(constant).any():
+        raise call.error("its constant holds NaN")
     infinite = np.isinf(constant)
     return Parted(np.where(infinite, 0, constant), np.where(infinite, constant, 0.0))
 
@@ -189,6 +191,14 @@ def add(call: Call) -> Outputs:
     return with_infinities(call, str(total), sum(parts) if len(parts) > 1 else parts[0])  # type: ignore[arg-type]
 
 
+def _subtract(call: Call) -> Outputs:
+    """A difference with a constant that has infinite entries: the sum with its opposite."""
+    constant = call.value(1)
+    if not isinstance(constant, np.ndarray) or not np.isinf(constant).any():
+        return ARITHMETIC["Sub"](call)
+    return add(replace(call, inputs=(call.inputs[0], -constant)))
+
+
 def pad(call: Call) -> Outputs:
     """Padding with minus infinity, which a maximum leaves out."""
     value = float(np.asarray(call.setting("value", 2, 0.0)).item())
@@ -208,7 +218,7 @@ def pad(call: Call) -> Outputs:
 
 KEPT = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Identity", "Cast", "Dropout")
 
-HANDLERS: Mapping[str, Handler] = {"Add": add, "Pad": pad}
+HANDLERS: Mapping[str, Handler] = {"Add": add, "Sub": _subtract, "Pad": pad}
 
 MASKED: Mapping[str, Handler] = {
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _over_axes),
