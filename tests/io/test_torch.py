@@ -210,6 +210,21 @@ def test_an_unknown_operation_is_named_with_its_node_and_place() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_what_the_output_does_not_depend_on_needs_no_rule() -> None:
+    def unused(x: Tensor) -> Tensor:
+        (x > 0).sum()
+        x.sort(1)
+        return x * 2
+
+    assert compile(Function(unused), torch.zeros(1, 3)).graph.output_shape == (1, 3)
+
+
+def test_reading_a_program_leaves_the_state_of_torch_alone() -> None:
+    with pytest.raises(GraphError, match="is not supported"):
+        compile(Function(lambda x: torch.vmap(torch.relu)(x)), torch.zeros(1, 3))
+    torch.rand(1)  # which vmap forbids inside
+
+
 class Counting(nn.Module):
     """Changes a buffer whenever it is evaluated."""
 

@@ -50,6 +50,9 @@ READ = {
 }
 """The one tensor whose elements an operation reads, where it reads but the shape or the type of another."""
 
+ARITHMETIC = {"_operator", "builtins", "math"}
+"""Modules of the functions of sizes, which are no operations on tensors; others might change the state of torch."""
+
 UNINITIALISED = {"empty.memory_format", "empty_like.default", "new_empty.default"}
 """Operations whose values are whatever the memory held: no numbers until something is written there."""
 
@@ -104,10 +107,12 @@ class Reader:
         """The output of a graph module, in the structure that it returns."""
         values: dict[fx.Node, Any] = {}
         self._frames.append(values)
-        remaining = iter(inputs)
+        remaining, needed = iter(inputs), _needed(module.graph)
         for node in module.graph.nodes:
             if node.op == "placeholder":
                 values[node] = next(remaining)
+            elif node not in needed:
+                continue
             elif node.op == "get_attr":
                 values[node] = self._attribute(module, str(node.target))
             elif node.op == "call_function":
@@ -143,7 +148,7 @@ class Reader:
             return self.run(inner[0], inner[1:])
         variable = any(isinstance(leaf, (Variable, Choice)) for leaf in _leaves((args, kwargs)))
         if not isinstance(target, OpOverload):
-            if variable:
+            if variable or not (getattr(target, "__module__", None) in ARITHMETIC or _name(target).startswith("sym_")):
                 raise unsupported(_name(target), f"node {node.name}")
             return target(*plain(args), **{name: plain(value) for name, value in kwargs.items()})  # type: ignore[operator]
         if target._schema.is_mutable:
@@ -318,6 +323,16 @@ def _given(target: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -
     schema = target._schema.arguments
     given = dict(zip((a.name for a in schema if not a.kwarg_only), args, strict=False)) | dict(kwargs)
     return {a.name: given.get(a.name, a.default_value) for a in schema}
+
+
+def _needed(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes that the output depends on, those that write to memory, and those that are more than one operation."""
+    needed: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        single = node.op == "get_attr" or isinstance(node.target, OpOverload) or node.target is operator.getitem
+        if node.op == "output" or not single or writes_in_place(node) or any(user in needed for user in node.users):
+            needed.add(node)
+    return needed
 
 
 def writes_in_place(node: fx.Node) -> bool:
