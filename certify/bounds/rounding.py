@@ -5,12 +5,14 @@ Every quantity that bound propagation computes is a sum of products, and a row o
 |A' - A| <= gamma |A''| ..., the claim stays true when c is lowered by gamma * sum_i |A_i| m_i, where m_i bounds the terms that went
 into z_i. For a sum of n products in any order gamma_n = n u / (1 - n u) (Higham, Accuracy and Stability, 3.1); with n at least the
 number of elements of the tensors involved, `gamma` below is more than 2 gamma_(n + 8), the factor covering the rounding of the
-allowance itself and of constants that were folded together when the model was loaded: fixed ones are within two units, 2 * 2^-53, of
-relative error of their real values, whatever cancels (`certify.graph.passes.fold_affine`); those derived from live parameters in each
-evaluation are not bounded in this way, so that a proof about a module rests on the constants as this evaluation derived them.
+allowance itself and of constants that were computed when the model was loaded, by the model or by a pass: fixed ones are within two
+units, 2 * 2^-53, of relative error of their real values, whatever cancels (`certify.graph.passes.fold_affine`), or the model is refused.
+Those of affine maps, that is; numbers that a nonlinear rule reads are exact, and it accounts for their conversion. Constants derived
+from live parameters in each evaluation are not bounded in this way: those are for training, and a module that is verified is read with
+its present numbers as fixed ones.
 
-That is the part relative to the terms. A product that underflows, or a weight converted to the working dtype, errs by at most
-eps * tiny besides, the spacing of the subnormal numbers; gamma * tiny is more than n + 16 times that. In a coefficient of x_j it
+That is the part relative to the terms. A product that underflows, or a constant below the normal numbers, errs by at most eps * tiny
+besides, the spacing of the subnormal numbers; gamma * tiny is more than n + 16 times that. In a coefficient of x_j it
 counts |x_j| times, so `underflow` gives what gamma is multiplied with to cover it: tiny * (1 + sum_j |x_j|).
 """
 

@@ -58,8 +58,12 @@ class DoubleDouble:
 
     @property
     def accurate(self) -> bool:
-        """Whether `high` is within two units, 2 * 2^-53, of relative error everywhere: zero only where the real number is."""
-        return bool((np.isfinite(self.error) & (self.error <= UNIT * np.abs(self.high))).all())
+        """Whether `high` is within two units, 2 * 2^-53, of relative error everywhere: zero only where the real number is.
+
+        Of fractions, whose nearest doubles are known, it may be within the spacing of the subnormal numbers instead, unless it is zero.
+        """
+        near = self.error <= UNIT * np.abs(self.high) if self.rational is None else (self.high != 0) | (self.error == 0)
+        return bool((np.isfinite(self.error) & near).all())
 
     @property
     def exact(self) -> bool:

@@ -1,10 +1,11 @@
 """Scales and shifts per channel (BatchNorm is one of each) move into the weight and bias of the layer next to them.
 
-Guaranteed of every fixed constant that a pass computes, here and in `merge_constants` and `merge_layers`: each element is within two
-units, 2 * 2^-53, of relative error of its real value, that of the formula on the constants as the model stores them. Sums may cancel,
-and constants be folded again and again, without losing digits: until `normalise` rounds them, once, at its end, they are pairs of
-doubles with a bound of their error (`DoubleDouble`). Where even these cannot tell the value, the nodes stay apart. The exception is what
-depends on live parameters: that is derived anew in the dtype of each evaluation, and each of its operations rounds.
+Guaranteed of every fixed constant that a model computes of others (`certify.graph.exact`), or a pass, here and in `merge_constants` and
+`merge_layers`: each element is within two units, 2 * 2^-53, of relative error of its real value, that of the formula on the constants as
+the model stores them. Sums may cancel, and constants be folded again and again, without losing digits: until `normalise` rounds them,
+once, at its end, they are pairs of doubles with a bound of their error (`DoubleDouble`), and a few of them fractions. Where even these
+cannot tell the value of what a pass would compute, the nodes stay apart; of what the model itself computes, it is refused. The exception
+is what depends on live parameters: that is derived anew in the dtype of each evaluation, and each of its operations rounds.
 """
 
 from __future__ import annotations
