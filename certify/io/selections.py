@@ -289,6 +289,7 @@ def _equal(x: Form, y: Form) -> bool:
 
 def _smallest(numbers: Numbers) -> Numbers:
     """One number where all are the same."""
+    numbers = np.asarray(numbers, dtype=object)  # arithmetic on one number gives the number
     first = numbers.flat[0]
     return np.asarray(first, dtype=object) if numbers.ndim and np.all(numbers == first) else numbers
 

@@ -77,6 +77,59 @@ def test_a_comparison_alone_is_refused(nodes: list[tuple[str, str, str]]) -> Non
         read_onnx(model_of(*nodes, zero=np.float32(0)))
 
 
+# --- programs of them -----------------------------------------------------------------------------------------------------------
+
+
+def program(random: np.random.Generator) -> ModelProto:
+    """A few operators at random, most of which compare and choose; numbers are quarters, so that ties are met and nothing rounds."""
+    names, nodes, constants = ["x"], [], {}
+
+    def operand() -> str:
+        if random.random() < 0.6:
+            return str(random.choice(names))
+        constants[f"k{len(constants)}"] = np.float32(random.choice([0, 1, -1, 0.5, 2, -2, 0.25]))
+        return f"k{len(constants) - 1}"
+
+    for i in range(int(random.integers(1, 6))):
+        op, x, (a, b, p, q) = (
+            str(random.choice(["Relu", "Add", "Sub", "Max", "Where", "Where", "Where"])),
+            names[-1],
+            [operand() for _ in range(4)],
+        )
+        if op == "Where":
+            p, q = ((a, x), (x, b), (a, b), (b, a), (p, q))[int(random.integers(5))]
+            nodes += [(str(random.choice(COMPARISONS)), f"{x} {b}", f"c{i}"), ("Where", f"c{i} {p} {q}", f"n{i}")]
+        else:
+            nodes.append((op, x if op == "Relu" else f"{x} {b}", f"n{i}"))
+        names.append(f"n{i}")
+    return model_of(*nodes, ("Identity", names[-1], "y"), **constants)
+
+
+def refusal(model: ModelProto) -> str:
+    """Why a model is refused, or nothing."""
+    try:
+        read_onnx(model)
+    except GraphError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("first", range(0, 120, 30))
+def test_programs_that_have_a_rule_compute_what_onnxruntime_computes_at_ties_too(first: int) -> None:
+    loaded = 0
+    for seed in range(first, first + 30):
+        random = np.random.default_rng(seed)
+        model = program(random)
+        reason = refusal(model)
+        if reason:
+            assert "selects by a comparison" in reason or "is a constant" in reason, (seed, reason)
+            continue
+        loaded += 1
+        for _ in range(4):
+            assert_as_onnxruntime(model, (random.integers(-12, 13, (1, 9)) / 4).astype(np.float32))
+    assert loaded > 5
+
+
 # --- infinite entries -----------------------------------------------------------------------------------------------------------
 
 MASK = np.array([0, -np.inf, 0, -np.inf, 0, 0, 0, -np.inf, -np.inf], np.float32)
