@@ -39,16 +39,17 @@ def bounds(
 
     | argument | |
     |---|---|
-    | model | from `load` or `compile`; or a module, captured when it is first seen and again whenever it has changed |
-    | region | (batch, *input); its dtype and device are those of the computation |
+    | model | from `load` or `compile`; or a module, captured when it is first seen and again whenever one run of it does anything else |
+    | region | (batch, *input); its dtype, float32 or float64, and its device are those of the computation |
     | method | "ibp", "crown-ibp", "crown", "forward" or "alpha-crown" |
     | objective | rows (specs, outputs) or (batch, specs, outputs) of linear functions of the outputs (or of the node) |
     | node | a node's name, as `certify inspect` lists them; its elements are bounded in place of the outputs |
-    | rounding | `NEAREST`: bounds up to rounding, for training; `OUTWARD`: they hold in real arithmetic |
+    | rounding | `NEAREST`: bounds up to rounding, for training; `OUTWARD`: they hold in real arithmetic, and are constants in the weights |
     | memory | bytes that rows of coefficients may take; more are bounded in chunks |
 
     Returns (batch, *output), or (batch, specs) with an objective: tensors, differentiable in weights and region (`alpha-crown`
-    excepted), or arrays where the region was made from arrays. ValueError where shapes do not fit or a bound is NaN.
+    excepted), or arrays where the region was made from arrays. A module costs one more run of it than what was compiled does. ValueError
+    where shapes do not fit, a bound is NaN, or `OUTWARD` is asked for in a process whose arithmetic does not allow it.
     """
     with own_settings():
         engine, program, inputs = _prepare(model, region, rounding)
@@ -99,6 +100,8 @@ def verify(
     example: Tensor | None = None,
 ) -> Result:
     """The verdict on a specification from `read_vnnlib` or `robust`; "unsat" is a proof (see `certify.search.result.Result`).
+
+    A module, compiled or not, is taken with its present numbers, as if it were read from a file.
 
     `timeout` is in seconds, None for none. A module is captured for an input of the shape that the specification has, or of that of
     `example`, which has a batch axis in front; the time for it does not count. ValueError where the two do not fit.

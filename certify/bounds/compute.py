@@ -141,7 +141,11 @@ def bound_rows(relaxed: Relaxed, objective: Objective, method: str, *, target: s
 
 def arithmetic(program: Program, rounding: Rounding) -> AbstractContextManager[None]:
     """What is computed inside is computed in the precision that outward rounding allows for, and in that of the program."""
-    return proving(program.dtype, program.device) if rounding.active else own_settings()
+    if not rounding.active:
+        return own_settings()
+    if program.graph.derived:
+        raise ValueError("constants that are derived from live parameters are rounded by no known amount; bound `Model.frozen()`")
+    return proving(program.dtype, program.device)
 
 
 def compute_bounds(

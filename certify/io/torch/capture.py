@@ -156,7 +156,7 @@ class Capture:
         name = str(spec.target)
         if name in self.tensors:
             return Constant(self.tensors[name], builder.constant(name, self.tensors[name]), live=True)
-        return Constant(stored(self.program, spec))
+        return Constant(stored(self.program, spec).detach().clone())  # what becomes of the module's own is not ours
 
 
 @dataclass
