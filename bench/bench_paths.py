@@ -49,7 +49,7 @@ def cifar_seven(width: int = 8) -> nn.Sequential:
     """Five convolutions, the third of stride 2, and two dense layers: the size that certified training uses, `width` channels."""
     sizes = ((3, width, 1), (width, width, 1), (width, 2 * width, 2), (2 * width, 2 * width, 1), (2 * width, 2 * width, 1))
     layers = [layer for i, o, stride in sizes for layer in (_conv(i, o, stride=stride), nn.ReLU())]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512 * width, 128), nn.ReLU(), nn.Linear(128, 10))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(512 * width, 512), nn.ReLU(), nn.Linear(512, 10))
 
 
 class Residual(nn.Module):

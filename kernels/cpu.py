@@ -157,65 +157,73 @@ def norm(rows, out):  # type: ignore[no-untyped-def]
 def window_relax(  # type: ignore[no-untyped-def]
     windows, origin, owner, out, shift, depth, height, width, lower_slope, lower_shift, upper_slope, upper_shift
 ):
-    """See `reference.window_relax`; lines are (owners, channels, D, H, W)."""
-    rows, channels, d, h, w = windows.shape
+    """See `reference.window_relax`, channels last: windows (rows, d, h, w, channels), lines (owners, D * H * W * channels).
+
+    What a line of cells shares with the space is one run of numbers, in the window and in the lines.
+    """
+    rows, d, h, w, channels = windows.shape
+    zero = windows.dtype.type(0)
     for r in range(rows):
         b = owner[r]
         z0, y0, x0 = origin[r, 0], origin[r, 1], origin[r, 2]
         first = min(w, max(0, -x0))  # the window may lie outside altogether, where a padding is wider than its kernel
         last = max(first, min(w, width - x0))
-        total = windows.dtype.type(0)
-        zero = windows.dtype.type(0)
-        for c in range(channels):
-            for k in range(d):
-                z = z0 + k
-                for j in range(h):
-                    y = y0 + j
-                    if z < 0 or z >= depth or y < 0 or y >= height:
-                        for i in range(w):
-                            out[r, c, k, j, i] = zero
-                        continue
-                    for i in range(first):
-                        out[r, c, k, j, i] = zero
-                    for i in range(last, w):
-                        out[r, c, k, j, i] = zero
-                    for i in range(first, last):
-                        a = windows[r, c, k, j, i]
-                        positive, negative = max(a, zero), min(a, zero)
-                        x = x0 + i
-                        out[r, c, k, j, i] = positive * lower_slope[b, c, z, y, x] + negative * upper_slope[b, c, z, y, x]
-                        total += positive * lower_shift[b, c, z, y, x] + negative * upper_shift[b, c, z, y, x]
+        ls, lb, us, ub = lower_slope[b], lower_shift[b], upper_slope[b], upper_shift[b]
+        total = zero
+        for k in range(d):
+            z = z0 + k
+            for j in range(h):
+                y = y0 + j
+                a, new = windows[r, k, j].reshape(w * channels), out[r, k, j].reshape(w * channels)
+                if z < 0 or z >= depth or y < 0 or y >= height or first == last:
+                    new[:] = zero
+                    continue
+                new[: first * channels] = zero
+                new[last * channels :] = zero
+                count, start = (last - first) * channels, ((z * height + y) * width + x0 + first) * channels
+                a, new = a[first * channels : last * channels], new[first * channels : last * channels]
+                p, q, s, t = (
+                    ls[start : start + count],
+                    lb[start : start + count],
+                    us[start : start + count],
+                    ub[start : start + count],
+                )
+                for i in range(count):
+                    positive, negative = max(a[i], zero), min(a[i], zero)
+                    new[i] = positive * p[i] + negative * s[i]
+                    total += positive * q[i] + negative * t[i]
         shift[r] = total
 
 
 @_kernel
 def window_minimise(windows, origin, owner, out, depth, height, width, lower, upper):  # type: ignore[no-untyped-def]
-    """`reference.minimise` of the rows that the windows stand for; lower, upper are (owners, channels, D, H, W)."""
-    rows, channels, d, h, w = windows.shape
+    """`reference.minimise` of the rows that the windows stand for; layouts as in `window_relax`."""
+    rows, d, h, w, channels = windows.shape
+    zero = windows.dtype.type(0)
     for r in range(rows):
-        b = owner[r]
+        low, high = lower[owner[r]], upper[owner[r]]
         z0, y0, x0 = origin[r, 0], origin[r, 1], origin[r, 2]
-        total = windows.dtype.type(0)
-        zero = windows.dtype.type(0)
-        for c in range(channels):
-            for k in range(max(0, -z0), min(d, depth - z0)):
-                for j in range(max(0, -y0), min(h, height - y0)):
-                    for i in range(max(0, -x0), min(w, width - x0)):
-                        a = windows[r, c, k, j, i]
-                        total += (
-                            max(a, zero) * lower[b, c, z0 + k, y0 + j, x0 + i] + min(a, zero) * upper[b, c, z0 + k, y0 + j, x0 + i]
-                        )
+        first = min(w, max(0, -x0))
+        count = (max(first, min(w, width - x0)) - first) * channels
+        total = zero
+        for k in range(max(0, -z0), min(d, depth - z0)):
+            for j in range(max(0, -y0), min(h, height - y0)):
+                a = windows[r, k, j].reshape(w * channels)[first * channels : first * channels + count]
+                start = (((z0 + k) * height + y0 + j) * width + x0 + first) * channels
+                p, q = low[start : start + count], high[start : start + count]
+                for i in range(count):
+                    total += max(a[i], zero) * p[i] + min(a[i], zero) * q[i]
         out[r] = total
 
 
 @_kernel
 def window_dense(windows, origin, out, depth, height, width):  # type: ignore[no-untyped-def]
-    """See `reference.window_dense`; `out` is (rows, channels, D, H, W) and zero."""
-    rows, channels, d, h, w = windows.shape
+    """See `reference.window_dense`; windows are (rows, d, h, w, channels), `out` is (rows, channels, D, H, W) and zero."""
+    rows, d, h, w, channels = windows.shape
     for r in range(rows):
         z0, y0, x0 = origin[r, 0], origin[r, 1], origin[r, 2]
         for c in range(channels):
             for k in range(max(0, -z0), min(d, depth - z0)):
                 for j in range(max(0, -y0), min(h, height - y0)):
                     for i in range(max(0, -x0), min(w, width - x0)):
-                        out[r, c, z0 + k, y0 + j, x0 + i] += windows[r, c, k, j, i]
+                        out[r, c, z0 + k, y0 + j, x0 + i] += windows[r, k, j, i, c]

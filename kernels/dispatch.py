@@ -176,6 +176,11 @@ def spatial(lines: Tensor) -> tuple[int, int, int]:
     return depth, height, width
 
 
+def _channels_last(tensor: Tensor) -> Tensor:
+    """(n, channels, D, H, W) seen as (n, D, H, W, channels): the order in which the CPU's kernels want it in memory."""
+    return tensor.permute(0, 2, 3, 4, 1)
+
+
 def _cells(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     """Which cells of the windows lie in the space, (R, 1, d, h, w), and their flat positions (0 elsewhere)."""
     z, y, x = (
@@ -227,11 +232,12 @@ def window_relax(
         lines = [gather_lines(line, windows, origin, space, owner) for line in (lower_slope, lower_shift, upper_slope, upper_shift)]
         positive, negative = a.clamp(min=0), a.clamp(max=0)
         return positive * lines[0] + negative * lines[2], (positive * lines[1] + negative * lines[3]).flatten(1).sum(dim=1)
-    out, shift = torch.empty_like(windows, memory_format=torch.contiguous_format), windows.new_empty(len(windows))
-    rowwise = (*_numpy(windows, origin, owner), out.numpy(), shift.numpy())
-    shared = (*space, *_numpy(lower_slope, lower_shift, upper_slope, upper_shift))
+    last = _channels_last(windows)
+    out, shift = torch.empty_like(last, memory_format=torch.contiguous_format), windows.new_empty(len(windows))
+    rowwise = (*_numpy(last, origin, owner), out.numpy(), shift.numpy())
+    shared = (*space, *_numpy(*(_channels_last(line).flatten(1) for line in (lower_slope, lower_shift, upper_slope, upper_shift))))
     _by_rows(cpu.window_relax, len(windows), windows.numel(), rowwise, shared)
-    return out, shift
+    return out.permute(0, 4, 1, 2, 3), shift
 
 
 def window_minimise(windows: Tensor, origin: Tensor, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
@@ -242,8 +248,9 @@ def window_minimise(windows: Tensor, origin: Tensor, lower: Tensor, upper: Tenso
         low, high = (gather_lines(end, windows, origin, space, owner) for end in (lower, upper))
         return (a.clamp(min=0) * low + a.clamp(max=0) * high).flatten(1).sum(dim=1)
     out = windows.new_empty(len(windows))
-    rowwise = (*_numpy(windows, origin, owner), out.numpy())
-    _by_rows(cpu.window_minimise, len(windows), windows.numel(), rowwise, (*space, *_numpy(lower, upper)))
+    rowwise = (*_numpy(_channels_last(windows), origin, owner), out.numpy())
+    ends = _numpy(*(_channels_last(end).flatten(1) for end in (lower, upper)))
+    _by_rows(cpu.window_minimise, len(windows), windows.numel(), rowwise, (*space, *ends))
     return out
 
 
@@ -256,6 +263,6 @@ def window_dense(windows: Tensor, origin: Tensor, space: tuple[int, int, int]) -
         values = torch.where(inside, windows, windows.new_zeros(()))
         index = cell.reshape(rows, 1, -1).expand(rows, channels, -1)
         return out.flatten(2).scatter_add(2, index, values.flatten(2)).reshape(out.shape)
-    a, o = _numpy(windows, origin)
+    a, o = _numpy(_channels_last(windows), origin)
     _by_rows(cpu.window_dense, rows, out.numel(), (a, o, out.numpy()), space)
     return out

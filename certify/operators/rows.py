@@ -320,11 +320,13 @@ class PickedRows:
         size = [int(step.max()) + 1 for step in steps]
         if prod(size) >= prod(space):
             return self._dense()
-        cell = self.index // prod(space)  # the channel
+        cell, channel = torch.zeros_like(self.index), self.index // prod(space)
         for step, n in zip(steps, size, strict=True):
             cell = cell * n + step
+        cell = cell * self.shape[1] + channel  # channels last, as the kernels want them
         values = self.values.new_zeros(len(self.values), self.shape[1] * prod(size)).scatter_add(1, cell, self.values)
-        return WindowRows(values.reshape(-1, self.shape[1], *size), torch.stack(first, dim=1), self.shape)
+        values = values.reshape(-1, *size, self.shape[1]).movedim(-1, 1)
+        return WindowRows(values, torch.stack(first, dim=1), self.shape)
 
     def pull_back(self, rule: Any, node: Node, params: Any, shapes: Sequence[Shape]) -> tuple[Rows, ...]:
         pulled = rule.picked(self, node, params, shapes) if rule.picked else None
