@@ -82,11 +82,12 @@ def spread(
 
 def _side_by_side(rows: Tensor, weight: Tensor, output_padding: Sequence[int]) -> Tensor:
     """The transposed convolution with a kernel for each channel that is as large as its stride: each cell becomes a block of cells."""
-    axes = rows.ndim - 2
-    cells = rows.reshape(*rows.shape[:2], *(n for size in rows.shape[2:] for n in (size, 1)))
-    blocks = cells * weight.reshape(-1, *(n for size in weight.shape[2:] for n in (1, size)))
-    whole = blocks.reshape(*rows.shape[:2], *(n * k for n, k in zip(rows.shape[2:], weight.shape[2:], strict=True)))
-    extra = [amount for axis in reversed(range(axes)) for amount in (0, output_padding[axis])]
+    cells, kernels = rows.movedim(1, -1), weight[:, 0].movedim(0, -1)
+    space, kernel, channels = cells.shape[1:-1], kernels.shape[:-1], len(weight)
+    cells = cells.reshape(len(rows), *(n for size in space for n in (size, 1)), channels)
+    blocks = cells * kernels.reshape(*(n for size in kernel for n in (1, size)), channels)
+    whole = blocks.reshape(len(rows), *(n * k for n, k in zip(space, kernel, strict=True)), channels).movedim(-1, 1)
+    extra = [end for amount in reversed(output_padding) for end in (0, amount)]
     return F.pad(whole, extra) if any(extra) else whole
 
 
@@ -100,7 +101,7 @@ def _conv_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tupl
         )
     ]
     options["output_padding"] = [size - covered for size, covered in zip(shapes[0][2:], reached, strict=True)]
-    return (_merged(spread)(rows, weight, **options).contiguous(),)
+    return (_merged(spread)(rows, weight, **options),)
 
 
 def _conv_transpose_back(rows: Tensor, node: Node, params: Params, shapes: Shapes) -> tuple[Tensor, ...]:

@@ -80,9 +80,20 @@ class Choice(NamedTuple):
 _NORMS: Mapping[float, Callable[[Tensor], Tensor]] = {2.0: kernels.norm, inf: lambda rows: rows.abs().amax(dim=1)}
 
 
+def _memory_order(rows: Tensor) -> list[int]:
+    """The axes of (rows, *shape) in the order in which they lie in memory: convolutions leave their channels last."""
+    if rows.is_contiguous():
+        return list(range(rows.ndim))
+    return [0, *sorted(range(1, rows.ndim), key=lambda axis: -rows.stride(axis))]
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return [order.index(axis) for axis in range(len(order))]
+
+
 @dataclass(frozen=True)
 class DenseRows:
-    """Coefficients stored as they are: (rows, *shape)."""
+    """Coefficients stored as they are, in whatever order of the axes: (rows, *shape)."""
 
     values: Tensor
 
@@ -95,22 +106,26 @@ class DenseRows:
     def relax(
         self, slopes: tuple[Tensor, Tensor], shifts: tuple[Tensor, Tensor], owners: tuple[Tensor, Tensor]
     ) -> tuple[Rows, Tensor]:
-        (ls, us), (lb, ub) = ([line.flatten(1) for line in pair] for pair in (slopes, shifts))
-        values, shift = kernels.relax(self.values.flatten(1), ls, lb, owners[0], us, ub, owners[1])
-        return DenseRows(values.reshape(self.values.shape)), shift
+        order = _memory_order(self.values)
+        (ls, us), (lb, ub) = ([line.permute(order).flatten(1) for line in pair] for pair in (slopes, shifts))
+        rows = self.values.permute(order)
+        values, shift = kernels.relax(rows.flatten(1), ls, lb, owners[0], us, ub, owners[1])
+        return DenseRows(values.reshape(rows.shape).permute(_inverse(order))), shift
 
     def choose(self, choice: Choice, owner: Tensor, shape: Shape) -> tuple[Rows, Tensor]:
         values, index, shift = choice.of(self.values.flatten(1), slice(None), owner)
         return PickedRows(values, index, shape), shift
 
     def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
-        return kernels.minimise(self.values.flatten(1), lower.flatten(1), upper.flatten(1), owner)
+        order = _memory_order(self.values)
+        return kernels.minimise(*(t.permute(order).flatten(1) for t in (self.values, lower, upper)), owner)
 
     def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
-        return kernels.magnitude(self.values.flatten(1), weight.flatten(1), owner)
+        order = _memory_order(self.values)
+        return kernels.magnitude(*(t.permute(order).flatten(1) for t in (self.values, weight)), owner)
 
     def norm(self, order: float) -> Tensor:
-        return _NORMS[order](self.values.flatten(1))
+        return _NORMS[order](self.values.permute(_memory_order(self.values)).flatten(1))
 
     def dot(self, constant: Tensor) -> Tensor:
         # Only the axes along which the constant varies are worth a product: a convolution's bias needs sums over space first.
