@@ -24,7 +24,7 @@ from certify.bounds.rounding import Allowance
 from certify.graph import Node
 from certify.operators.base import Elementwise, Line, Lines
 from certify.operators.relaxation import LinesRelaxation
-from certify.operators.rows import Rows
+from certify.operators.rows import Rows, UnitRows
 from certify.operators.table import OPS
 
 
@@ -171,10 +171,26 @@ class _Free:
             self.upper.ascend(part, z.flatten()[self.upper.where], iteration, schedule)
 
 
+def _single_neurons(relaxed: Relaxed, start: Mapping[str, Rows]) -> dict[str, Tensor]:
+    """The neuron that each row reads, by node, where whatever the lines it can read one only: bounds of elementwise outputs themselves."""
+    single = {name: rows.index for name, rows in start.items() if isinstance(rows, UnitRows) and len(start) == 1}
+    for node in reversed(relaxed.order):
+        if node.name not in single or not isinstance(OPS.get(node.op), Elementwise):
+            continue
+        (name,) = node.inputs
+        if name not in start and len(relaxed.readers[name]) == 1:
+            single[name] = single[node.name]
+    return single
+
+
 def _free_nodes(
-    relaxed: Relaxed, owner: Tensor, initial: Parameters | None = None, also: Mapping[str, Tensor] | None = None
+    relaxed: Relaxed,
+    owner: Tensor,
+    initial: Parameters | None = None,
+    also: Mapping[str, Tensor] | None = None,
+    single: Mapping[str, Tensor] | None = None,
 ) -> dict[str, _Free]:
-    free, initial, also = {}, initial or {}, also or {}
+    free, initial, also, single = {}, initial or {}, also or {}, single or {}
     for node in relaxed.order:
         rule = OPS.get(node.op)
         if node.name not in relaxed.steps or not isinstance(rule, Elementwise) or not (rule.lower_family or rule.upper_family):
@@ -186,7 +202,7 @@ def _free_nodes(
             loose = loose | also[node.name]
         if not bool(loose.any()):
             continue
-        row, neuron = loose[owner].nonzero(as_tuple=True)
+        row, neuron = _pairs(loose, owner, single.get(node.name))
         pair = (owner[row], neuron)
         known = {role: p.expand(node.shape).flatten()[neuron] if p.is_floating_point() else p for role, p in params.items()}
         step = relaxed.steps[node.name]
@@ -221,6 +237,14 @@ def _free_nodes(
             owner,
         )
     return free
+
+
+def _pairs(loose: Tensor, owner: Tensor, single: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Rows and neurons whose lines are free, of those that meet at all."""
+    if single is None:
+        return loose[owner].nonzero(as_tuple=True)  # type: ignore[return-value]
+    row = loose[owner, single].nonzero().squeeze(1)
+    return row, single[row]
 
 
 @dataclass(frozen=True)
@@ -262,7 +286,7 @@ def optimise(
     Neurons in `free`, (elements,) by node, keep parameters when they are settled, where their lower lines hold everywhere: the relaxed set
     knows nothing of what settled them, and on the wrong side of it the exact function may be lower than the line that was used before.
     """
-    nodes = _free_nodes(relaxed, owner, initial, free)
+    nodes = _free_nodes(relaxed, owner, initial, free, None if inequalities else _single_neurons(relaxed, start))
     best = torch.full(owner.shape, -torch.inf, dtype=relaxed.program.dtype, device=owner.device)
     for iteration in range(schedule.iterations + 1):
         pass_ = _back(relaxed, nodes, start, owner, inequalities)

@@ -84,7 +84,7 @@ def _memory_order(rows: Tensor) -> list[int]:
     """The axes of (rows, *shape) in the order in which they lie in memory: convolutions leave their channels last."""
     if rows.is_contiguous():
         return list(range(rows.ndim))
-    return [0, *sorted(range(1, rows.ndim), key=lambda axis: -rows.stride(axis))]
+    return [0, *sorted(range(1, rows.ndim), key=lambda axis: -rows.stride()[axis])]
 
 
 def _inverse(order: Sequence[int]) -> list[int]:
@@ -118,11 +118,12 @@ class DenseRows:
 
     def minimise(self, lower: Tensor, upper: Tensor, owner: Tensor) -> Tensor:
         order = _memory_order(self.values)
-        return kernels.minimise(*(t.permute(order).flatten(1) for t in (self.values, lower, upper)), owner)
+        values, low, high = (t.permute(order).flatten(1) for t in (self.values, lower, upper))
+        return kernels.minimise(values, low, high, owner)
 
     def magnitude(self, weight: Tensor, owner: Tensor) -> Tensor:
         order = _memory_order(self.values)
-        return kernels.magnitude(*(t.permute(order).flatten(1) for t in (self.values, weight)), owner)
+        return kernels.magnitude(self.values.permute(order).flatten(1), weight.permute(order).flatten(1), owner)
 
     def norm(self, order: float) -> Tensor:
         return _NORMS[order](self.values.permute(_memory_order(self.values)).flatten(1))
