@@ -22,6 +22,10 @@ class GraphError(ValueError):
     """A model that cannot be represented; the message names the node, the operator, the reason and the next step."""
 
 
+class CoarseError(GraphError):
+    """A model that rounds to a coarser format on its way: it is no function of real numbers, whatever operators had rules."""
+
+
 @dataclass(frozen=True)
 class Node:
     """One application of a canonical operator: `op(*inputs; params, attrs)`, a tensor of `shape`.

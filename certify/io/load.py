@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certify.environment import own_settings
-from certify.graph import GraphError
+from certify.graph import CoarseError, GraphError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     `.onnx` and `.onnx.gz` hold ONNX models, `.pt2` programs of `torch.export`. A missing file is a `FileNotFoundError`, another
     ending a `ValueError`, whatever cannot be read a `GraphError`; each says in one line how to go on. A model that can be read and
     not represented, for an operator without a rule, can be called and smoothed: its own runtime answers. The `GraphError` then
-    comes when its graph is asked for, by bounds or a verification.
+    comes when its graph is asked for, by bounds or a verification. A model that casts to a coarser format on its way is refused: what it
+    computes hangs on that format's rounding everywhere.
     """
     name = Path(path).name.lower()
     for ending, reader in READERS.items():
@@ -39,6 +40,8 @@ def _load_onnx(path: str | os.PathLike[str]) -> Model:
 
     try:
         return load_onnx(path)
+    except CoarseError:
+        raise
     except GraphError as error:
         original = read_model(path)  # what cannot even be read is damaged: an error
         try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from certify.graph import Graph, GraphBuilder, GraphError
 from certify.graph.evaluate import evaluate
 from certify.graph.formats import FORMATS
 from certify.io.agreement import require_agreement, require_agreement_somewhere, trial_points
+from certify.io.load import load
 from certify.io.onnx import importer, load_onnx
 from tests.networks import ACTIVATIONS, random_graph, seeds
 
@@ -187,3 +190,13 @@ def test_what_layers_cancelled_hides_no_other_mistake(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importer, "HANDLERS", {**importer.HANDLERS, "MatMul": doubled})
     with pytest.raises(GraphError, match="misread"):
         load_onnx(cancelling())
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT8E4M3FN])
+def test_a_file_that_casts_to_a_coarser_format_on_its_way_is_refused(kind: int, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["h"], to=kind), helper.make_node("Cast", ["h"], ["y"], to=TensorProto.FLOAT)]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    made = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:]), opset_imports=[helper.make_opsetid("", 19)])
+    onnx.save(made, tmp_path / "m.onnx")
+    with pytest.raises(GraphError, match=rf"Cast.*{TensorProto.DataType.Name(kind).lower()}"):
+        load(tmp_path / "m.onnx")

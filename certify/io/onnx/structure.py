@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 from onnx import TensorProto
 
+from certify.graph import CoarseError
 from certify.graph.double_double import exactly, joined
 from certify.io import lowering
 from certify.io.onnx.call import Array, Call, Handler, Outputs
@@ -67,10 +68,11 @@ def _as_kind(call: Call, kind: int | None) -> str:
     if kind == TensorProto.INT64:
         return lowering.truncate(call.builder, call.variable(), call.name)
     target = kind_name(kind)
-    raise call.error(
+    error = call.error(
         f"casts what depends on the network's input to {target.lower()} ({target}), which rounds it; export the model without that "
         "cast, in one floating-point type"
     )
+    raise CoarseError(str(error)) if "FLOAT" in target else error
 
 
 def _concat(call: Call) -> str:
