@@ -404,7 +404,7 @@ def _pad(random: Generator) -> Case:
     return Case("Pad", (3, 4), inputs, {"mode": mode}, opset)
 
 
-RULES = ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners", "tf_half_pixel_for_nn")
+RULES = ("half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners")
 
 
 def _resize(random: Generator) -> Case:
@@ -414,10 +414,9 @@ def _resize(random: Generator) -> Case:
     mode = pick(random, "nearest", "linear")
     if opset < 11:
         return Case("Resize", space, (X, np.array(scales, np.float32)), {"mode": mode}, opset)
-    attrs: dict[str, Any] = {
-        "mode": mode,
-        "coordinate_transformation_mode": pick(random, *RULES, *(("half_pixel_symmetric",) if opset >= 19 else ())),
-    }
+    later = ("half_pixel_symmetric",) if opset >= 19 else ()
+    rules = (*RULES, *later, *(("tf_half_pixel_for_nn",) if mode == "nearest" else ()))
+    attrs: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": pick(random, *rules)}
     if mode == "nearest":
         attrs["nearest_mode"] = pick(random, "round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
     cut = 2 if opset >= 18 and random.random() < 0.5 else 0

@@ -73,6 +73,8 @@ def _axes(call: Call) -> dict[int, Axis]:
     else:
         sizes = [int(np.floor(np.float32(n) * np.float32(s))) for n, s in zip(lengths, scales, strict=True)]
         ratios = [Fraction(scale) for scale in scales]
+    if 0 in sizes:
+        raise call.error(f"leaves nothing of an axis: its sizes {lengths} become {sizes}")
     found = {axis: Axis(shape[axis], n, ratio) for axis, n, ratio in zip(chosen, sizes, ratios, strict=True)}
     return {axis: entry for axis, entry in found.items() if (entry.size, entry.ratio) != (entry.count, 1)}
 
