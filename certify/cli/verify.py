@@ -95,6 +95,8 @@ def _verify(arguments: argparse.Namespace, started: float, timeout: float) -> An
     around = None if arguments.around is None else load_point(arguments)
     model = load_model(arguments, None if around is None else around[0].shape)
     specification: Specification | Robustness = _property(arguments) if around is None else _robustness(arguments, model, *around)
+    if arguments.serialise_assignments:
+        _discard(Path(arguments.serialise_assignments), specification)
     result = verify(
         model,
         specification,
@@ -225,6 +227,13 @@ def _serialise(folder: str, specification: Question, witness: Witness) -> None:
     for tensor, values in ((declaration.input, witness.x), (declaration.output, witness.y)):
         proto = numpy_helper.from_array(values.reshape(tensor.shape), tensor.name)
         (Path(folder) / f"{tensor.name}.pb").write_bytes(proto.SerializeToString())
+
+
+def _discard(folder: Path, question: Question) -> None:
+    """Removes the assignment of an earlier witness."""
+    declared = getattr(question, "declaration", None)
+    for name in ("X", "Y") if declared is None else (declared.input.name, declared.output.name):
+        (folder / f"{name}.pb").unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -72,6 +72,16 @@ def test_a_failure_leaves_no_old_verdict(
     assert witness.read_text().splitlines()[0] == left
 
 
+def test_an_old_assignment_does_not_stay_beside_a_proof(
+    certify: Certify, model: str, write_property: Write, tmp_path: Path
+) -> None:
+    folder = tmp_path / "assignment"
+    for condition, left in ((FOUND, {"X.pb", "Y.pb", "mine.pb"}), (PROVED, {"mine.pb"})):
+        certify("verify", model, write_property(condition), "--serialise-assignments", str(folder))
+        (folder / "mine.pb").touch()
+        assert {path.name for path in folder.iterdir()} == left
+
+
 def test_a_kill_leaves_no_old_verdict(model: str, write_property: Write, witness: Path) -> None:
     program = (
         "import os, signal, sys, certify.cli.verify as command\n"
