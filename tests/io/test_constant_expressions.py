@@ -197,6 +197,22 @@ def test_the_numbers_of_modules_are_combined_in_real_arithmetic(seed: int) -> No
     assert_holds(graph, expression.value().ravel().tolist())
 
 
+@pytest.mark.parametrize("correction", [0, 1])
+def test_variances_of_weights_are_those_of_real_numbers(correction: int) -> None:
+    class Variance(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([[1e4, 1e4 + 2.0**-10, 1e4 - 1], [0.1, 0.2, 0.4]]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.weight.var(1, correction=correction)
+
+    module = Variance()
+    rows = [[Fraction(w) for w in row] for row in module.weight.tolist()]
+    expected = [sum((w - sum(row) / 3) ** 2 for w in row) / (3 - correction) for row in rows]
+    assert_holds(freeze(module, torch.ones(1, 2)).graph, expected)
+
+
 # --- what no fractions are ---------------------------------------------------------------------------------------------------------
 
 FUNCTIONS: Mapping[str, Callable[[mpmath.mpf], mpmath.mpf]] = {

@@ -235,7 +235,36 @@ def _weight_norm(call: Call) -> DoubleDouble:
     return v * (g.reshape(kept) / norm)
 
 
+def _axes(call: Call) -> list[int]:
+    """The axes that a reduction is over: all, where none is named."""
+    rank, dim = call.arguments["x"].value.ndim, call.arguments.get("dim")
+    named = [dim] if isinstance(dim, int) else list(dim or range(rank))
+    return [axis % rank for axis in named] if rank else []
+
+
+def _variance(call: Call) -> DoubleDouble:
+    """Squares of what differs from the mean, added up and divided by their number less one, or less the correction."""
+    x, axes = exactly(call.arguments["x"].numbers), _axes(call)
+    count = int(np.prod([x.shape[axis] for axis in axes], dtype=int))
+    correction = call.arguments.get("correction")
+    correction = float(call.arguments.get("unbiased", True)) if correction is None else float(correction)
+    if count <= correction:
+        raise ValueError("the variance of so few numbers is not defined")
+    kept = [1 if i in axes else n for i, n in enumerate(x.shape)]
+    rest = x - (x.sum(axes) / float(count)).reshape(kept)
+    return ((rest * rest).sum(axes) / (count - correction)).reshape(call.shape)
+
+
+def _logarithm_of_sum(call: Call) -> DoubleDouble:
+    """log(sum exp(x))"""
+    powers = exactly_as.function(exactly_as.FUNCTIONS["exp"], exactly(call.arguments["x"].numbers))
+    return exactly_as.function(exactly_as.FUNCTIONS["log"], powers.sum(_axes(call))).reshape(call.shape)
+
+
 OWN: Mapping[str, Callable[[Call], DoubleDouble]] = {
+    "var": _variance,
+    "std": lambda call: _variance(call).sqrt(),
+    "logsumexp": _logarithm_of_sum,
     **dict.fromkeys(CASTS, _cast),
     "arange": _arange,
     "linspace": _linspace,
