@@ -212,6 +212,8 @@ def _write(arguments: argparse.Namespace, started: float, answer: Answer | None,
         print(result.verdict, *assignment, sep="\n")
         return
     found = None if witness is None else {"input": witness.x, "output": witness.y}
+    if witness is not None and witness.exact is not None:
+        found = {**(found or {}), "exact": witness.written}
     files = [*model_files(arguments), *([arguments.property] if arguments.property else [])]
     results = {"verdict": result.verdict, "bound": result.bound, "witness": found, "plan": result.plan, "notes": result.notes}
     units = {} if answer is None or answer.units is None else {"units": answer.units.record()}

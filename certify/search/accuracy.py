@@ -112,7 +112,7 @@ def evaluate(
     if not len(x):
         raise ValueError("there are no inputs to evaluate")
     with torch.no_grad():
-        outputs = model(x[:1]).shape[-1]
+        outputs = model(x[:1])[0].numel()
     wanted(labels[:0], outputs, threshold, x.dtype)
     classes = 2 if threshold is not None else outputs
     if not bool(((labels >= 0) & (labels < classes)).all()):
@@ -129,7 +129,7 @@ def _evaluate_batch(
     model: Model, x: Tensor, labels: Tensor, threat: Threat, methods: Sequence[str], threshold: Exact | None, seed: int
 ) -> BatchOutcome:
     with torch.no_grad():
-        outputs = model(x)
+        outputs = model(x).reshape(len(x), -1)
     right = wanted(labels, outputs.shape[-1], threshold, x.dtype)
     clean = right.met(outputs)
     seconds: dict[str, float] = {}
@@ -152,7 +152,7 @@ def _evaluate_batch(
 def _withstands(model: Model, seed: int, region: LpBall, right: Wanted) -> Tensor:
     points = pgd(model, region, right.rows, right.limits, seed=seed)
     with torch.no_grad():
-        return right.met(model(points))
+        return right.met(model(points).reshape(len(points), -1))
 
 
 def _proved(model: Model, method: str, region: LpBall, right: Wanted) -> Tensor:

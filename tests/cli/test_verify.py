@@ -245,3 +245,14 @@ def test_units_stand_in_the_record_and_what_looks_wrong_on_standard_error(certif
         }
         assert "bytes were divided by 255" in error
         assert "was 8/255 meant?" in error
+
+
+def test_a_witness_off_the_grid_is_recorded_with_all_its_digits(certify: Certify, model: str, tmp_path: Path) -> None:
+    long = "0.12345678901234567890123"
+    declared = "".join(f"(declare-const {name}_{i} Real)" for name in "XY" for i in (0, 1))
+    fixed = f"(assert (>= X_0 {long}))(assert (<= X_0 {long}))(assert (>= X_1 0))(assert (<= X_1 1))"
+    (tmp_path / "fixed.vnnlib").write_text(declared + fixed + "(assert (>= Y_0 0.1))")
+    code, out, _ = certify("verify", model, str(tmp_path / "fixed.vnnlib"), "--json")
+    found = json.loads(out)["witness"]
+    assert code == 0
+    assert found["exact"][0] == long
