@@ -211,9 +211,8 @@ def _write(arguments: argparse.Namespace, started: float, answer: Answer | None,
     if not arguments.json:
         print(result.verdict, *assignment, sep="\n")
         return
-    found = None if witness is None else {"input": witness.x, "output": witness.y}
-    if witness is not None and witness.exact is not None:
-        found = {**(found or {}), "exact": witness.written}
+    exact = {} if witness is None or witness.exact is None else {"exact": witness.written}
+    found = None if witness is None else {"input": witness.x, "output": witness.y, **exact}
     files = [*model_files(arguments), *([arguments.property] if arguments.property else [])]
     results = {"verdict": result.verdict, "bound": result.bound, "witness": found, "plan": result.plan, "notes": result.notes}
     units = {} if answer is None or answer.units is None else {"units": answer.units.record()}
