@@ -182,6 +182,13 @@ CHOICES: Mapping[str, Callable[..., DoubleDouble]] = {
 }
 
 
+def softmax(x: DoubleDouble, axis: int) -> DoubleDouble:
+    """exp(x) over its sum along an axis."""
+    powers = function(enclosures.exp, x)
+    kept = [1 if i == axis % max(x.ndim, 1) else n for i, n in enumerate(x.shape)]
+    return powers / powers.sum(axis % max(x.ndim, 1)).reshape(kept)
+
+
 def truncate(x: DoubleDouble) -> DoubleDouble:
     """x rounded towards zero."""
     return floor(maximum(x, 0.0)) - floor(maximum(-x, 0.0))

@@ -246,6 +246,17 @@ def test_functions_of_constants_are_known_beyond_the_last_digit(op: str) -> None
             assert abs(mpmath.mpf(found) - expected) <= 1.001 * mpmath.mpf(2) ** -53 * abs(expected)
 
 
+def test_softmax_of_constants_is_known_beyond_the_last_digit() -> None:
+    x = np.array([[0.5, 3.0, -2.0], [10.0, 10.0, -30.0]], np.float32)
+    found = constant_after([helper.make_node("Softmax", ["v"], ["c"], axis=1)], named("v", x), shape=(2, 3), opset=18)
+    with mpmath.workdps(60):
+        powers = [[mpmath.exp(float(v)) for v in row] for row in x]
+        for row, own in zip(found, powers, strict=True):
+            for value, power in zip(row, own, strict=True):
+                expected = power / mpmath.fsum(own)
+                assert abs(mpmath.mpf(value.numerator) / value.denominator - expected) <= expected * 2.0**-52
+
+
 def constant_after(nodes: Sequence[NodeProto], *constants: TensorProto, shape: Sequence[int] = (SIZE,), opset: int = 21) -> Real:
     """What x is multiplied with by a model that computes `c` of its constants."""
     last = helper.make_node("Mul", ["x", "c"], ["y"])

@@ -208,6 +208,14 @@ def _pow(call: Call, kind: int) -> Numbers:
     return exactly_as.power(exactly(_given(call, 0)), exactly(_given(call, 1)))
 
 
+def _softmax(call: Call, kind: int) -> Numbers:
+    """Along an axis; before version 13 over all axes from it on, which is the same where it is the last one."""
+    x, axis = exactly(_given(call, 0)), int(call.attrs["axis"])
+    if call.opset < 13 and axis % x.ndim != x.ndim - 1:
+        raise call.error("normalises over several axes, which is not supported on constants; store its result in the model")
+    return exactly_as.softmax(x, axis)
+
+
 OWN: Mapping[str, Callable[[Call, int], Numbers]] = {
     "Cast": _cast,
     "CastLike": _cast,
@@ -216,4 +224,5 @@ OWN: Mapping[str, Callable[[Call, int], Numbers]] = {
     "Range": _range,
     "Div": _div,
     "Pow": _pow,
+    "Softmax": _softmax,
 }

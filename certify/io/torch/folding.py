@@ -220,10 +220,7 @@ def _pow(call: Call) -> DoubleDouble:
 
 
 def _softmax(call: Call) -> DoubleDouble:
-    axis = int(call.arguments["dim"]) % max(len(call.shape), 1)
-    powers = exactly_as.function(exactly_as.FUNCTIONS["exp"], exactly(call.arguments["x"].numbers))
-    kept = [1 if i == axis else n for i, n in enumerate(powers.shape)]
-    return powers / powers.sum(axis).reshape(kept)
+    return exactly_as.softmax(exactly(call.arguments["x"].numbers), int(call.arguments["dim"]))
 
 
 def _weight_norm(call: Call) -> DoubleDouble:
