@@ -151,6 +151,8 @@ def _value(random: Generator, field: FieldDescriptor, before: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return int(random.choice([entry.number for entry in field.enum_type.values if entry.number >= 0]))
     value = WHOLE[int(random.integers(len(WHOLE)))]
+    if field.type == FieldDescriptor.TYPE_UINT64:
+        return abs(value)
     return value if field.type != FieldDescriptor.TYPE_INT32 else int(np.int64(value).astype(np.int32))
 
 
