@@ -18,6 +18,10 @@ from certify.io.torch.program import read_program, writes_in_place
 Inputs = list["Constant | Variable"]
 
 
+class NotTaken(GraphError):
+    """A module fails on an input of the shape that it was given."""
+
+
 def export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
     """The module's program for inputs like x; a GraphError says what cannot be captured, and where."""
     try:
@@ -28,7 +32,7 @@ def export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
                 "the module's control flow depends on values of its input (an if, a loop or .item()), so it is no single graph; "
                 f"write it with torch.clamp, torch.maximum and the like, or bound its branches one by one{user_frame(error)}"
             ) from error
-        raise GraphError(
+        raise NotTaken(
             f"the module cannot be captured on an input of shape {list(x.shape)}: {first_line(error)}{user_frame(error)}"
         ) from error
 
