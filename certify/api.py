@@ -14,7 +14,7 @@ from certify.bounds.compute import compute_bounds, compute_lower_bounds
 from certify.bounds.rounding import NEAREST, Rounding
 from certify.environment import own_settings
 from certify.graph import GraphError
-from certify.io.torch import Capture, NotTaken, example_of, freeze
+from certify.io.torch import Capture, NotTakenError, example_of, freeze
 from certify.model import Model
 from certify.operators.program import Program
 from certify.search.result import Result
@@ -121,7 +121,7 @@ def _frozen(module: nn.Module, spec: Specification | Robustness, example: Tensor
         return freeze(module, example)
     try:
         return freeze(module, _example(module, spec))
-    except NotTaken as error:
+    except NotTakenError as error:
         raise GraphError(f"{error}; if the shape is not right, give example=, an input with a batch axis in front") from error
 
 

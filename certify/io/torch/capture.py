@@ -18,6 +18,7 @@ from certify.graph.passes import normalise
 from certify.io.agreement import in_agreement
 from certify.io.torch.call import Constant, Variable, to_array
 from certify.io.torch.export import (
+    NotTakenError,
     export,
     first_line,
     format_name,
@@ -225,7 +226,7 @@ def run(module: nn.Module, x: Tensor, how: Callable[[nn.Module, Tensor], Any]) -
         with user_settings(), torch.no_grad():
             return how(module, x.clone())
     except Exception as error:
-        raise GraphError(
+        raise NotTakenError(
             f"the module fails on an input of shape {list(x.shape)}: {first_line(error)}{user_frame(error)}"
         ) from error
 

@@ -18,7 +18,7 @@ from certify.io.torch.program import read_program, writes_in_place
 Inputs = list["Constant | Variable"]
 
 
-class NotTaken(GraphError):
+class NotTakenError(GraphError):
     """A module fails on an input of the shape that it was given."""
 
 
@@ -32,7 +32,7 @@ def export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
                 "the module's control flow depends on values of its input (an if, a loop or .item()), so it is no single graph; "
                 f"write it with torch.clamp, torch.maximum and the like, or bound its branches one by one{user_frame(error)}"
             ) from error
-        raise NotTaken(
+        raise NotTakenError(
             f"the module cannot be captured on an input of shape {list(x.shape)}: {first_line(error)}{user_frame(error)}"
         ) from error
 
