@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import certify
-from bench.measure import Prepare, median_cpu_times
+from bench.measure import Prepare, median_cpu_times, peak_memory
 from bench.networks import drawn, uniform
 from bench.peers.auto_lirpa import Peer, alpha_peer
 from models.architectures import mnist_conv
@@ -36,6 +36,8 @@ class Path:
     p: float
     method: str
     most: float
+    readable: bool = True
+    """auto_LiRPA 0.3 fails on some: they are measured alone."""
 
     def __str__(self) -> str:
         return self.name
@@ -93,8 +95,8 @@ BALLS = tuple(
 )
 LAYERS = (
     Path("crown-seven", "7-layer CIFAR conv net", drawn(cifar_seven), CIFAR, 1, 1 / 255, inf, "crown", 1.0),
-    Path("crown-resnet", "CIFAR ResNet, 2 blocks", drawn(cifar_resnet), CIFAR, 1, 0.03, inf, "crown", 1.0),
-    Path("crown-average", "4 convolutions, average pooling", drawn(averaging), CIFAR, 8, 0.03, inf, "crown", 1.0),
+    Path("crown-resnet", "CIFAR ResNet, 2 blocks", drawn(cifar_resnet), CIFAR, 1, 0.03, inf, "crown", 1.0, False),
+    Path("crown-average", "4 convolutions, average pooling", drawn(averaging), CIFAR, 8, 0.03, inf, "crown", 1.0, False),
     Path("crown-maximum", "2 convolutions, MaxPool", drawn(pooling), MNIST, 4, 0.01, inf, "crown", 2.0),
 )
 ELEMENTWISE = tuple(
@@ -135,27 +137,50 @@ def theirs(path: Path) -> Prepare:
 ENGINES: Mapping[str, Callable[[Path], Prepare]] = {"certify": ours, "auto_LiRPA": theirs}
 
 
-def engines() -> Mapping[str, Callable[[Path], Prepare]]:
+def engines(path: Path) -> Mapping[str, Callable[[Path], Prepare]]:
     """Who can be measured here."""
-    return ENGINES if find_spec("auto_LiRPA") else {"certify": ours}
+    return ENGINES if path.readable and find_spec("auto_LiRPA") else {"certify": ours}
 
 
 def times(path: Path, rounds: int = 5, seconds: float = 20.0) -> dict[str, float]:
     """Seconds of processor time of each engine."""
-    return median_cpu_times({name: engine(path) for name, engine in engines().items()}, rounds, seconds)
+    return median_cpu_times({name: engine(path) for name, engine in engines(path).items()}, rounds, seconds)
 
 
 @cache
 def widths(path: Path) -> dict[str, float]:
     """The mean width of the bounds of each engine."""
-    found = {name: engine(path)()() for name, engine in engines().items()}
+    found = {name: engine(path)()() for name, engine in engines(path).items()}
     return {name: float((upper - lower).mean().detach()) for name, (lower, upper) in found.items()}
+
+
+_VERIFY = """
+import numpy as np
+import certify
+from bench.networks import ROOT, Mirror, frozen
+model = certify.load(ROOT / "models" / "mnist_conv.onnx")
+spec = certify.robust(np.full((1, 28, 28), 0.5), 0, eps="1/255", domain=(0, 1))
+certify.verify({model}, spec, timeout=20)
+"""
+
+
+def memory_of_verifying() -> dict[str, int]:
+    """Bytes that a process holds at most which verifies a network from its file, and as a module."""
+    return {
+        name: peak_memory(_VERIFY.format(model=model))
+        for name, model in (("file", "model"), ("module", "frozen(Mirror(model.graph))"))
+    }
+
+
+def test_a_module_takes_the_memory_of_its_file(benchmark: Any) -> None:
+    found = benchmark.pedantic(memory_of_verifying, rounds=1)
+    assert found["module"] <= 1.2 * found["file"]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=str)
 def test_the_path_is_no_slower_and_no_looser(benchmark: Any, path: Path) -> None:
-    if len(engines()) == 1:
-        pytest.skip("auto_LiRPA is not installed: pip install --no-deps auto_LiRPA==0.3 appdirs")
+    if len(engines(path)) == 1:
+        pytest.skip("auto_LiRPA 0.3 is not installed or fails on it: pip install --no-deps auto_LiRPA==0.3 appdirs")
     found = benchmark.pedantic(times, (path,), rounds=1)
     width = widths(path)
     benchmark.extra_info["ratio of times"] = ratio = found["certify"] / found["auto_LiRPA"]

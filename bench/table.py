@@ -1,4 +1,4 @@
-"""The table of the README: python -m bench.table [--only bounds training kernels startup] [--quick]
+"""The table of the README: python -m bench.table [--only bounds paths training kernels startup] [--quick]
 
 Ours and the peer's in turn in one process, the best of several runs; ratios below 1 mean that we are faster. Needs no pytest. Where
 auto_LiRPA is not installed its columns stay empty.
@@ -18,7 +18,7 @@ from math import nan
 
 import torch
 
-from bench import bench_bounds, bench_kernels, bench_startup, bench_training
+from bench import bench_bounds, bench_kernels, bench_paths, bench_startup, bench_training
 from bench.measure import best_times
 from bench.networks import RANDOM, RESNET_FILE
 
@@ -55,6 +55,18 @@ def bounds(effort: Effort) -> Iterator[Row]:
         yield (case.method, case.workload.about, str(case.batch), milliseconds(ours), milliseconds(peer), ratio(ours, peer), gain)
     if RESNET_FILE.is_file():
         yield ("memory at most, MB", "CIFAR ResNet (sri_resnet_a)", "1", f"{bench_bounds.resnet_memory() / 1e6:.0f}", "", "", "")
+
+
+def paths(effort: Effort) -> Iterator[Row]:
+    """Balls, poolings, deep convolutions and elementwise outputs: medians of the processor time of one thread."""
+    yield ("bounds", "network", "batch", "certify, ms", "auto_LiRPA, ms", "ratio", "widths, ratio")
+    for path in bench_paths.PATHS:
+        times, widths = bench_paths.times(path, effort.repeats, effort.seconds), bench_paths.widths(path)
+        ours, peer = times["certify"], times.get("auto_LiRPA", nan)
+        tight = ratio(widths["certify"], widths.get("auto_LiRPA", nan))
+        yield (path.method, path.about, str(path.batch), milliseconds(ours), milliseconds(peer), ratio(ours, peer), tight)
+    for name, found in bench_paths.memory_of_verifying().items():
+        yield ("verify", f"memory at most, MB: a {name}", "1", f"{found / 1e6:.0f}", "", "", "")
 
 
 def training(effort: Effort) -> Iterator[Row]:
@@ -97,6 +109,7 @@ def startup(effort: Effort) -> Iterator[Row]:
 
 SECTIONS: Mapping[str, Callable[[Effort], Iterator[Row]]] = {
     "bounds": bounds,
+    "paths": paths,
     "training": training,
     "kernels": kernels,
     "startup": startup,
