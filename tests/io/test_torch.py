@@ -308,7 +308,7 @@ def networks(draw: st.DrawFn) -> nn.Sequential:
             "grouped": lambda c, k, s, p: [nn.Conv2d(c, c, k, s, p, groups=c, bias=False), nn.LeakyReLU(0.2)],
             "pool": lambda c, k, s, p: [nn.MaxPool2d(k, s, p)],
             "mean": lambda c, k, s, p: [nn.AvgPool2d(k, s, p, count_include_pad=False)],
-            "up": lambda c, k, s, p: [nn.ConvTranspose2d(c, 2, k, s, p), nn.Sigmoid()],
+            "up": lambda c, k, s, p: [nn.ConvTranspose2d(c, 2, k, s, min(p, (k - 1) // 2)), nn.Sigmoid()],
             "norm": lambda c, k, s, p: [nn.BatchNorm2d(c), nn.Hardswish()],
         }[kind](channels, kernel, stride, padding)
         channels, size = nn.Sequential(*layers).eval()(torch.zeros(1, 2, 6, 6)).shape[1:3]
