@@ -165,7 +165,8 @@ def _sums_exactly(params: Params, inputs: Sequence[Noisy], terms: int, precision
     """
     weights = [array for role, array in params.items() if role in _WEIGHTS]
     shifts = [array for role, array in params.items() if role in _SHIFTS]
-    if not all(_coarse(array.ravel()[:_GLANCE]) for array in (*weights, *shifts)):
+    constants = (*weights, *shifts)
+    if sum(array.size for array in constants) > _MOST or not all(_coarse(array.ravel()[:_GLANCE]) for array in constants):
         return np.zeros(len(inputs[0].value), dtype=bool)
     steps, size = np.full(len(inputs[0].value), inf), np.zeros(len(inputs[0].value))
     for x in inputs:
@@ -180,6 +181,8 @@ def _sums_exactly(params: Params, inputs: Sequence[Noisy], terms: int, precision
 
 
 _GLANCE = 16
+_MOST = 1 << 20
+"""Constants that are looked at one by one."""
 
 
 def _coarse(array: Array) -> bool:
