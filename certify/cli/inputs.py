@@ -146,6 +146,7 @@ def notes_around(arguments: argparse.Namespace, point: np.ndarray, units: Units)
 
 
 def read_box(path: str, model: Model) -> Box:
+    """The box in a .npz file with arrays `lower` and `upper`; a ValueError names what is wrong with it."""
     import numpy as np
     import torch
 

@@ -100,7 +100,10 @@ class BaseClassifier:
         """int64 (rows,) of float32 (rows, *shape)."""
         if self.tested:
             return labels_of(self.classify(x), len(x), self.classes)
-        refuse_training(self.classify)
+        if isinstance(self.classify, nn.Module):
+            from certify.io.torch.capture import refuse_training_statistics
+
+            refuse_training_statistics(self.classify)
         kept = x.clone()  # a classifier may write to its input
         answer = ask(self.classify, x)
         found = labels_of(answer, len(x), self.classes)
@@ -123,18 +126,6 @@ def require_rows_apart(classify: Classify, x: Tensor, answer: Tensor) -> None:
             "the base classifier gives the same input other answers in another batch, or at another time: it is no function of one "
             "input (BatchNorm or Dropout in training mode? then call .eval() first), and a certificate would mean nothing"
         )
-
-
-def refuse_training(classify: Any) -> None:
-    """A ValueError where a layer of a module would act on batches, or at random, as it does while training."""
-    for name, layer in classify.named_modules() if isinstance(classify, nn.Module) else ():
-        normalises = isinstance(layer, nn.modules.batchnorm._BatchNorm)
-        drops = isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0
-        if layer.training and (normalises or drops):
-            raise ValueError(
-                f"layer {name or 'itself'} ({type(layer).__name__}) is in training mode, where it is no function of one input; "
-                "call .eval() on the module first"
-            )
 
 
 def _one_per_row(answer: Any, rows: int) -> Tensor:

@@ -24,6 +24,7 @@ from certify.io.onnx.elementwise import HANDLERS as ELEMENTWISE
 
 
 def shape_of(builder: GraphBuilder, value: Any) -> Shape:
+    """The shape of a node or of a constant."""
     return builder.shape(value) if isinstance(value, str) else tuple(value.shape)
 
 
@@ -63,6 +64,7 @@ class Parted:
 
 
 def parted(call: Call, index: int) -> Parted:
+    """An input as its finite part and its infinities."""
     value = call.value(index)
     if isinstance(value, str):
         return Parted(value, np.zeros(call.builder.shape(value)))

@@ -224,6 +224,7 @@ def _power_of(call: Call, x: float, exponent: Operand) -> str:
 
 
 def add(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
+    """x + alpha * other"""
     if isinstance(x, str) and isinstance(other, str):
         weighted = other if alpha in (1, -1) else lowering.scale(call.builder, other, float(alpha), call.step("weighted"))
         return lowering.combine(call.builder, "sub" if alpha == -1 else "add", x, weighted, call.source)
@@ -244,6 +245,7 @@ def _rsub(call: Call, x: Operand, other: Operand, alpha: float = 1) -> str:
 
 
 def multiply(call: Call, x: Operand, other: Operand) -> str:
+    """x * other"""
     if isinstance(x, str) and isinstance(other, str):
         return lowering.combine(call.builder, "mul", x, other, call.source)
     node, factor = (x, other) if isinstance(x, str) else (other, x)
@@ -251,6 +253,7 @@ def multiply(call: Call, x: Operand, other: Operand) -> str:
 
 
 def divide(call: Call, x: Operand, other: Operand) -> str:
+    """x / other"""
     if isinstance(x, str) and isinstance(other, str):
         return lowering.divide(call.builder, x, other, call.source)
     if isinstance(x, str):

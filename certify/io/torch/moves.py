@@ -73,6 +73,7 @@ def _as_nodes(call: Call, tensors: list[Operand]) -> list[str]:
 
 
 def roll_out(names: str, handler: Handler) -> dict[str, Handler]:
+    """One handler under each of several names."""
     return dict.fromkeys(names.split(), handler)
 
 
