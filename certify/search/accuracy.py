@@ -109,6 +109,7 @@ def evaluate(
     a `GraphError` where they differ.
     """
     model = model.frozen()
+    x = model.to_input(x)
     if not len(x):
         raise ValueError("there are no inputs to evaluate")
     with torch.no_grad():

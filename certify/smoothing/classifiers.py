@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from certify.io.evaluator import open_evaluator
 from certify.smoothing.answers import Classify
@@ -27,4 +27,16 @@ def rescaled(classify: Classify, low: float, high: float) -> Classify:
     """`classify`, whose inputs range from `low` to `high`, for inputs in [0, 1]: noise and radii are in units of the latter."""
     if not low < high:
         raise ValueError(f"the range of a model's inputs must not be empty, got [{low:g}, {high:g}]")
-    return lambda x: classify(x * (high - low) + low)
+    return Rescaled(classify, low, high)
+
+
+class Rescaled(nn.Module):
+    """A classifier of inputs from `low` to `high` as one of inputs from 0 to 1."""
+
+    def __init__(self, classify: Classify, low: float, high: float) -> None:
+        super().__init__()
+        self.classify, self.low, self.high = classify, low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of inputs in [0, 1]."""
+        return self.classify(x * (self.high - self.low) + self.low)

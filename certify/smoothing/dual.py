@@ -53,14 +53,15 @@ def dual_smoothed(
     )
 
 
-class Masked:
+class Masked(nn.Module):
     """A classifier that sees only the kept pixels of its input, 0 elsewhere. `keep` broadcasts against (batch, *shape)."""
 
     def __init__(self, classify: Classify, keep: Tensor) -> None:
+        super().__init__()
         self.classify = classify
         self.keep = keep.float()
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Scores of the masked inputs."""
         return self.classify(x * self.keep.to(x.device))
 
