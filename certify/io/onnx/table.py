@@ -32,7 +32,7 @@ INTEGER = structure.INTEGER | {*moves.HANDLERS}
 OPERATORS = sorted({*HANDLERS, "Constant", "ConstantOfShape", "EyeLike", "Range"})
 
 _PRODUCT = (
-    "products of two tensors that depend on the input have no bounds yet, as in attention and in normalisation by own statistics"
+    "attention and normalisation by own statistics have no bounds yet; a product of two tensors element by element (Mul) has"
 )
 _DISCRETE = "a discrete choice has no bounds; compare the scores before it, in the property"
 _LOGITS = "export the model without it and verify the scores: the largest class is the same"
