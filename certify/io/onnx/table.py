@@ -31,9 +31,7 @@ INTEGER = structure.INTEGER | {*moves.HANDLERS}
 # What else a model may hold: operators that make constants of nothing or of shapes.
 OPERATORS = sorted({*HANDLERS, "Constant", "ConstantOfShape", "EyeLike", "Range"})
 
-_PRODUCT = (
-    "attention and normalisation by own statistics have no bounds yet; a product of two tensors element by element (Mul) has"
-)
+_PRODUCT = "attention and normalisation by own statistics have no bounds yet; a product of two tensors element by element (Mul) has"
 _DISCRETE = "a discrete choice has no bounds; compare the scores before it, in the property"
 _LOGITS = "export the model without it and verify the scores: the largest class is the same"
 _QUANTISED = "quantised models are not supported; export the model in floating point"
