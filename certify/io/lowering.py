@@ -96,7 +96,8 @@ def constant_node(builder: GraphBuilder, x: str, value: Constant, source: str) -
     shape = builder.constant_shape(name)
     one = take(builder, x, np.zeros(1, np.int64), f"{source}.take")
     padded = builder.add("pad", [one], attrs={"before": (0,), "after": (1,), "value": 0.0}, source=f"{source}.pad")
-    return shift(builder, take(builder, padded, np.ones(shape, np.int64), f"{source}.zero"), name, source)
+    zeros = take(builder, padded, np.ones(shape or (1,), np.int64), f"{source}.zero")  # bounds need an axis, also of one number
+    return reshape(builder, shift(builder, zeros, name, source), shape, f"{source}.number")
 
 
 def gather(builder: GraphBuilder, nodes: Sequence[str], constants: Sequence[Constant], index: Array, source: str) -> str:

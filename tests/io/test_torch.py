@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from certify.api import bounds
 from certify.graph import GraphError
 from certify.io.torch import compile
+from certify.sets import Box
 
 
 class Function(nn.Module):
@@ -328,3 +332,37 @@ def test_layers_that_cancel_when_they_are_merged_are_no_misreading() -> None:
         module[0].weight.copy_(torch.tensor([[10001.123], [10000.456]]))
         module[1].weight.copy_(torch.tensor([[1.0, -1.0]]))
     assert compile(module, torch.zeros(1, 1)).frozen().graph.plain is not None
+
+
+def test_threads_that_ask_about_one_module_at_once_are_all_answered() -> None:
+    module, box = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), Box(torch.zeros(1, 3), torch.ones(1, 3))
+    expected = bounds(module, box)
+    start = Barrier(4)
+
+    def ask(_: int) -> tuple[Tensor, Tensor]:
+        other = copy.deepcopy(module)  # not captured yet
+        start.wait()
+        for asked in (other, module):
+            found = bounds(asked, box)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(ask, range(4)):
+            assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert type(module[0].weight) is nn.Parameter
+
+
+def test_bounds_of_one_number_written_to_several_places() -> None:
+    def write(x: Tensor) -> Tensor:
+        y = x * 2
+        y[:, [0, 2]] = 1.5
+        return y.index_fill(1, torch.tensor([3]), 0.5)
+
+    lower, upper = bounds(Function(write), Box(torch.zeros(1, 4), torch.ones(1, 4)))
+    torch.testing.assert_close(lower, torch.tensor([[1.5, 0.0, 1.5, 0.5]]))
+    torch.testing.assert_close(upper, torch.tensor([[1.5, 2.0, 1.5, 0.5]]))
+
+
+def test_a_module_without_numbers_is_refused() -> None:
+    with pytest.raises(GraphError, match="weight of the module lies on device meta"):
+        compile(nn.Linear(2, 2, device="meta"), torch.zeros(1, 2))

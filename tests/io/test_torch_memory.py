@@ -155,8 +155,23 @@ def of_the_input(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
     return x + 1
 
 
+def one_number_at_several_places(x: Tensor, weight: Tensor, kept: Tensor) -> Tensor:
+    y = x * 2
+    y[:, [0, 2]] = 1.5
+    y[:, torch.tensor([False, True, False, False])] = -1.0
+    return y.index_fill(1, torch.tensor([3]), 0.5) + x
+
+
 @pytest.mark.parametrize(
-    "function", [into_a_constant, constant_computed_before_a_write, out_of_what_was_empty, inside_no_grad, of_the_input]
+    "function",
+    [
+        into_a_constant,
+        constant_computed_before_a_write,
+        out_of_what_was_empty,
+        inside_no_grad,
+        of_the_input,
+        one_number_at_several_places,
+    ],
 )
 def test_a_write_is_seen_wherever_its_memory_is_read_and_nowhere_else(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
     assert_read_as_it_is(function)

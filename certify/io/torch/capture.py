@@ -18,6 +18,7 @@ from certify.graph.passes import normalise
 from certify.io.agreement import in_agreement
 from certify.io.torch.call import Constant, Variable, to_array
 from certify.io.torch.export import (
+    ALONE,
     NotTakenError,
     export,
     first_line,
@@ -87,7 +88,7 @@ class Capture:
     def of(module: nn.Module, example: Any) -> Capture:
         """Captures the module for inputs like the example."""
         refuse_training_statistics(module)
-        with own_settings():
+        with ALONE, own_settings():
             x = one_input(module, example)
             with user_settings():
                 program = export(module, x)
@@ -98,6 +99,7 @@ class Capture:
             named = {
                 str(s.target): _lookup(module, str(s.target)) for s in specs if s.kind in (InputKind.PARAMETER, InputKind.BUFFER)
             }
+            _refuse_missing_numbers(named)
             live = {name: tensor for name, tensor in named.items() if tensor.is_floating_point()}
             known = Known.of(first, {id(tensor) for tensor in live.values()})
             return Capture(program, x, known if known.equals(again) else None, live, precision, type(module).__name__)
@@ -170,12 +172,13 @@ class Live:
 
     def check(self) -> None:
         """A `GraphError` where one of the tensors in the graph is no longer the module's."""
-        for name, tensor in self.capture.tensors.items():
-            if _lookup(self.module, name) is not tensor:
-                raise GraphError(
-                    f"{name} of the module was replaced since the module was compiled; compile it again, or change numbers in place, "
-                    "as optimisers and load_state_dict do"
-                )
+        with ALONE:
+            replaced = [name for name, tensor in self.capture.tensors.items() if _lookup(self.module, name) is not tensor]
+        if replaced:
+            raise GraphError(
+                f"{replaced[0]} of the module was replaced since the module was compiled; compile it again, or change numbers in place, "
+                "as optimisers and load_state_dict do"
+            )
 
     def freeze(self) -> Model:
         """The module's present numbers as constants; a `GraphError` where it no longer is what was captured."""
@@ -202,6 +205,13 @@ def refuse_training_statistics(module: nn.Module) -> None:
             )
 
 
+def _refuse_missing_numbers(tensors: Mapping[str, Tensor]) -> None:
+    """A GraphError where a parameter or buffer has a shape and no numbers."""
+    for name, tensor in tensors.items():
+        if tensor.is_meta:
+            raise GraphError(f"{name} of the module lies on device meta, without numbers; load its weights onto a device first")
+
+
 def one_input(module: nn.Module, example: Any) -> Tensor:
     """A copy of the first element of a batch, (1, *input), in the precision and on the device of the module's parameters."""
     x = torch.as_tensor(example).detach()
@@ -223,7 +233,7 @@ def _precision(module: nn.Module, x: Tensor) -> str:
 def run(module: nn.Module, x: Tensor, how: Callable[[nn.Module, Tensor], Any]) -> Any:
     """`how(module, x)` on a copy of x, as its owner would run it; a GraphError says where the module fails."""
     try:
-        with user_settings(), torch.no_grad():
+        with ALONE, user_settings(), torch.no_grad():
             return how(module, x.clone())
     except Exception as error:
         raise NotTakenError(

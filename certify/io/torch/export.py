@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from threading import RLock
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,11 @@ from certify.io.torch.program import read_program, writes_in_place
 Inputs = list["Constant | Variable"]
 
 
+ALONE = RLock()
+"""Held while a module is captured, run or asked for its tensors: `torch.export` exchanges these, and functions of torch itself, for
+all threads."""
+
+
 class NotTakenError(GraphError):
     """A module fails on an input of the shape that it was given."""
 
@@ -25,7 +31,8 @@ class NotTakenError(GraphError):
 def export(module: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
     """The module's program for inputs like x; a GraphError says what cannot be captured, and where."""
     try:
-        return torch.export.export(module, (x.clone(),), strict=False)
+        with ALONE:
+            return torch.export.export(module, (x.clone(),), strict=False)
     except Exception as error:
         if "data-dependent" in str(error).lower() or "DataDependent" in type(error).__name__:
             raise GraphError(
