@@ -21,7 +21,7 @@ from certify.cli.arguments import (
     radius,
     seed,
 )
-from certify.cli.files import RECORD, forget, write_whole
+from certify.cli.files import RECORD, forget, refuse_overwriting, write_whole
 
 if TYPE_CHECKING:
     from certify.io.datasets import Data
@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
     forget(argv, "--json", RECORD)
     arguments = _parser().parse_args(argv)
     started = time.perf_counter()
+    refuse_overwriting("--json", arguments.json, [arguments.model, arguments.data])
     check_device(arguments.device)
     data = load_dataset(arguments, arguments.data, arguments.max, "test")
     model = load_model(arguments, tuple(data.x.shape[1:]))

@@ -50,6 +50,13 @@ def forget(argv: Sequence[str], option: str, ours: re.Pattern[bytes], left: str 
             Path(os.path.realpath(path)).unlink()
 
 
+def refuse_overwriting(option: str, path: Path | None, read: Sequence[str | None]) -> None:
+    """A ValueError where the file that `option` names to be written is one of those that are read."""
+    for name in read:
+        if path is not None and name is not None and path.exists() and os.path.exists(name) and os.path.samefile(path, name):
+            raise ValueError(f"{option} {path} would overwrite a file that is read; name another")
+
+
 def _named(argv: Sequence[str], option: str) -> Path | None:
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     parser.add_argument(option, type=Path, dest="path")

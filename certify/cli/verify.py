@@ -28,7 +28,7 @@ from certify.cli.arguments import (
     seconds,
     seed,
 )
-from certify.cli.files import RESULT, forget, write_whole
+from certify.cli.files import RESULT, forget, refuse_overwriting, write_whole
 from certify.cli.watchdog import Watchdog, reserve
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def _sort_files(arguments: argparse.Namespace) -> argparse.Namespace:
     networks = [_network_file(entry) for entry in arguments.network]
     properties = [name for name in arguments.files if is_property(name)]
     models = [name for name in arguments.files if not is_property(name)] + networks
+    refuse_overwriting("--witness", arguments.witness, [*models, *properties, arguments.around])
     if len(models) > 1:
         raise ValueError(f"more than one model: {', '.join(models)}; a property file ends in .vnnlib or .vnnlib.gz")
     if len(properties) + (arguments.around is not None) != 1:

@@ -42,6 +42,16 @@ def test_every_verdict_is_written(
     assert out.splitlines()[0] == verdict
 
 
+def test_no_file_that_is_read_is_overwritten(certify: Certify, model: str, write_property: Write) -> None:
+    asked = write_property(FOUND)
+    for read in (model, asked):
+        before = Path(read).read_bytes()
+        code, _, error = certify("verify", model, asked, "--witness", read)
+        assert code == 2
+        assert "would overwrite a file that is read" in error
+        assert Path(read).read_bytes() == before
+
+
 def test_no_time_is_a_verdict_too(model: str, write_property: Write, witness: Path) -> None:
     program = "import sys; from certify.cli.main import run; run()"
     command = ["verify", model, write_property(PROVED), "--timeout", "1/1000", "--witness", str(witness)]

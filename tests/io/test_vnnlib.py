@@ -93,6 +93,17 @@ def test_comments_and_odd_spacing_are_skipped() -> None:
     assert [len(clause.atoms) for clause in spec.clauses] == [2, 1]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_comment_ends_with_its_line_whatever_ends_lines(end: str) -> None:
+    lines = [
+        "; X and Y",
+        "(declare-const X_0 Real)(declare-const Y_0 Real)",
+        "(assert (<= 0 X_0 1)) ; a box",
+        "(assert (>= Y_0 2))",
+    ]
+    assert read_vnnlib(end.join(lines)) == read_vnnlib("\n".join([*lines[1:2], "(assert (<= 0 X_0 1))", *lines[3:]]))
+
+
 def test_gzipped_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "property.vnnlib.gz"
     path.write_bytes(gzip.compress((HEADER + BOX + "(assert (<= Y_0 0))").encode()))

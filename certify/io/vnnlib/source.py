@@ -58,13 +58,20 @@ class Cursor:
 
 
 def read_text(path_or_text: str | os.PathLike[str]) -> tuple[str, str]:
-    """The text of a property, and a name for messages: of a file (gzipped or not), or of a string that is a property itself."""
+    """The text of a property, and a name for messages: of a file (gzipped or not), or of a string that is a property itself.
+
+    Lines end as in SMT-LIB, by a line feed or a carriage return, and so do comments; in what is returned, by a line feed.
+    """
     if isinstance(path_or_text, str) and "(" in path_or_text and not os.path.exists(path_or_text[:4096]):
-        return path_or_text.removeprefix("\ufeff"), "property"
+        return _with_line_feeds(path_or_text.removeprefix("\ufeff")), "property"
     path = Path(path_or_text)
     data = path.read_bytes()
     try:
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: the gzip file is damaged ({error}); copy it again") from None
-    return decoded(data, path, errors="replace"), str(path)  # comments may be in any code
+    return _with_line_feeds(decoded(data, path, errors="replace")), str(path)  # comments may be in any code
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
