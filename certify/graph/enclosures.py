@@ -78,10 +78,16 @@ def _digits(x: Fraction) -> int:
     )
 
 
-def _decimal(function: str, x: Fraction) -> Interval:
+def _digits_of_log(x: Fraction) -> int:
+    """Decimal digits that keep 80 of a logarithm: it is as small as x - 1 near one, and at any other x it is not small."""
+    gap = abs(x - 1)
+    return 80 + int(0.31 * max(0, gap.denominator.bit_length() - gap.numerator.bit_length()))
+
+
+def _decimal(function: str, x: Fraction, digits: int) -> Interval:
     """A function of `decimal` between the rounded neighbours of x."""
     down, up = (
-        Context(prec=_digits(x), rounding=rounding, Emin=-(10**9), Emax=10**9) for rounding in ("ROUND_FLOOR", "ROUND_CEILING")
+        Context(prec=digits, rounding=rounding, Emin=-(10**9), Emax=10**9) for rounding in ("ROUND_FLOOR", "ROUND_CEILING")
     )
     low, high = (getattr(context.divide(Decimal(x.numerator), Decimal(x.denominator)), function)(context) for context in (down, up))
     return Interval(Fraction(down.next_minus(low)), Fraction(up.next_plus(high)))
@@ -92,19 +98,19 @@ def _exp(x: Fraction) -> Interval:
         raise ValueError("an exponential out of the range of double precision")
     if x < -LARGEST:
         return Interval(Fraction(0), Fraction(1, 2**LARGEST))
-    return _decimal("exp", x) if x else interval(1)
+    return _decimal("exp", x, _digits(x)) if x else interval(1)
 
 
 def _log(x: Fraction) -> Interval:
     if x <= 0:
         raise ValueError("a logarithm of a number that is not positive")
-    return interval(0) if x == 1 else _decimal("ln", x)
+    return interval(0) if x == 1 else _decimal("ln", x, _digits_of_log(x))
 
 
 def _sqrt(x: Fraction) -> Interval:
     if x < 0:
         raise ValueError("a square root of a negative number")
-    return interval(0) if x == 0 else _decimal("sqrt", x)
+    return interval(0) if x == 0 else _decimal("sqrt", x, _digits(x))
 
 
 exp, log, sqrt = _rising(_exp), _rising(_log), _rising(_sqrt)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from mpmath import mpf
 
-from certify.graph import GraphBuilder
+from certify.graph import GraphBuilder, enclosures
 from certify.graph.double_double import DoubleDouble, exactly, from_fractions, joined, where
+from certify.graph.enclosures import Interval
 from certify.graph.evaluate import DEFINITIONS, ELEMENTWISE
 from certify.graph.exact import EXACT, evaluate_exactly, floor, maximum, minimum, round_half_even, rounded, sign, truncate
 from tests.operators.elementwise import conftest as facts
@@ -108,3 +109,14 @@ def test_an_operator_without_an_exact_evaluation_is_named() -> None:
     y = builder.add("conv", [x], {"weight": builder.constant("w", np.ones((1, 1, 2)))}, attrs)
     with pytest.raises(ValueError, match=r"conv of constants.*store"):
         evaluate_exactly(builder.build(y), exactly(np.ones((1, 1, 3))))
+
+
+@pytest.mark.parametrize("x", [10000.0, 3e38, 1.7e308, 5e-324, 1 + 2.0**-52, 1 - 2.0**-53, 0.5])
+def test_logarithms_keep_their_digits_and_take_no_more_of_them_for_large_numbers(x: float) -> None:
+    found = enclosures.log(Interval(Fraction(x), Fraction(x)))
+    with mpmath.workdps(200):
+        truth = mpmath.log(mpmath.mpf(x))
+        low, high = (mpmath.mpf(end.numerator) / end.denominator for end in (found.low, found.high))
+        assert low <= truth <= high
+        assert high - low <= abs(truth) * mpmath.mpf(10) ** -70
+    assert max(found.low.denominator.bit_length(), found.low.numerator.bit_length()) < 700
