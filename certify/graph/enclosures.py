@@ -86,9 +86,7 @@ def _digits_of_log(x: Fraction) -> int:
 
 def _decimal(function: str, x: Fraction, digits: int) -> Interval:
     """A function of `decimal` between the rounded neighbours of x."""
-    down, up = (
-        Context(prec=digits, rounding=rounding, Emin=-(10**9), Emax=10**9) for rounding in ("ROUND_FLOOR", "ROUND_CEILING")
-    )
+    down, up = (Context(prec=digits, rounding=rounding, Emin=-(10**9), Emax=10**9) for rounding in ("ROUND_FLOOR", "ROUND_CEILING"))
     low, high = (getattr(context.divide(Decimal(x.numerator), Decimal(x.denominator)), function)(context) for context in (down, up))
     return Interval(Fraction(down.next_minus(low)), Fraction(up.next_plus(high)))
 

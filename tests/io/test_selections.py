@@ -17,9 +17,12 @@ NUMBERS = st.integers(-6, 6).map(lambda n: n / 4)
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 
 
+ATTRIBUTES = {"Cast": {"to": 1}, "Concat": {"axis": 1}}
+
+
 def model_of(*nodes: tuple[str, str, str], shape: tuple[int, ...] = (1, 9), **constants: object) -> ModelProto:
     """Nodes (operator, inputs, output) that turn x into y."""
-    made = [helper.make_node(op, inputs.split(), [out], **({"to": 1} if op == "Cast" else {})) for op, inputs, out in nodes]
+    made = [helper.make_node(op, inputs.split(), [out], **ATTRIBUTES.get(op, {})) for op, inputs, out in nodes]
     fixed = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name, size in (("x", shape), ("y", None))]
     graph = helper.make_graph(made, "g", ends[:1], ends[1:], fixed)
@@ -140,12 +143,18 @@ CASES = {
     "moved": [("Add", "x mask", "m"), ("Reshape", "m rows", "r"), ("Transpose", "r", "t"), ("ReduceMax", "t", "y")],
     "chosen": [("Where", "chosen x least", "m"), ("ReduceMax", "m", "y")],
     "functions with a limit": [("Add", "x mask", "m"), ("Relu", "m", "y")],
+    "beside a constant": [("Concat", "row x", "m"), ("ReduceMax", "m", "y")],
+    "side by side": [("Add", "x mask", "m"), ("Concat", "x m m", "c"), ("ReduceMax", "c", "y")],
+    "a maximum with a number after it": [("Add", "x mask", "m"), ("Max", "m some", "y")],
+    "a mask computed from constants": [("Add", "zeros mask", "n"), ("Add", "n x", "m"), ("ReduceMax", "m", "y")],
+    "a mask computed the other way": [("Add", "mask zeros", "n"), ("Add", "x n", "m"), ("ReduceMax", "m", "y")],
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_maxima_leave_infinite_entries_out(name: str) -> None:
     constants = {"mask": MASK, "rows": np.array([3, 3]), "far": -MASK, "chosen": MASK == 0, "least": np.float32(-np.inf)}
+    constants |= {"row": MASK[None], "some": np.float32(-0.5), "zeros": np.zeros(9, np.float32)}
     model = model_of(*CASES[name], **constants)
     for x in (np.linspace(-3, 3, 9), np.linspace(3, -3, 9), np.zeros(9)):
         assert_as_onnxruntime(model, x.astype(np.float32)[None])

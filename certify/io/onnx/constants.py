@@ -17,9 +17,10 @@ from onnx import TensorProto, helper
 
 from certify.graph import GraphBuilder
 from certify.graph import exact as exactly_as
-from certify.graph.double_double import DoubleDouble, exactly
+from certify.graph.double_double import DoubleDouble, exactly, where
 from certify.io.onnx import moves
 from certify.io.onnx.call import Array, Call, Numbers, Value
+from certify.io.onnx.deferred import Masked
 from certify.io.onnx.table import HANDLERS
 
 FLOATS: Mapping[int, int] = {TensorProto.BFLOAT16: 8, TensorProto.FLOAT16: 11, TensorProto.FLOAT: 24, TensorProto.DOUBLE: 53}
@@ -67,7 +68,8 @@ def _by_handler(call: Call) -> tuple[Any, ...]:
     """The outputs by the canonical operators that the node would be if its first number depended on the network's input."""
     if call.op not in HANDLERS:
         raise call.error("has no exact evaluation on constants; store its result in the model instead of computing it there")
-    position = next((i for i, kind in enumerate(call.kinds) if kind in FLOATS), None)
+    numbers = [i for i, kind in enumerate(call.kinds) if kind in FLOATS]
+    position = next((i for i in numbers if np.isfinite(exactly(_given(call, i)).high).all()), next(iter(numbers), None))
     if position is None:
         raise call.error("makes floating-point numbers of integers in a way that is not supported on constants; store its result")
     builder = GraphBuilder()
@@ -76,7 +78,14 @@ def _by_handler(call: Call) -> tuple[Any, ...]:
     inputs[position] = builder.input("x", x.shape)
     made = HANDLERS[call.op](replace(call, inputs=tuple(inputs), builder=builder))
     results = made if isinstance(made, tuple) else (made,)
-    return tuple(exactly_as.evaluate_exactly(builder.build(node), x) if isinstance(node, str) else node for node in results)
+    return tuple(_evaluated(builder, value, x) for value in results)
+
+
+def _evaluated(builder: GraphBuilder, made: Any, x: DoubleDouble) -> Any:
+    """What a handler made, at x: a node, a node with infinite entries, or a constant."""
+    if isinstance(made, Masked):
+        return where(made.mask, made.infinity, exactly_as.evaluate_exactly(builder.build(made.node), x))
+    return exactly_as.evaluate_exactly(builder.build(made), x) if isinstance(made, str) else made
 
 
 def _simplest(value: Any, kind: int) -> Numbers:

@@ -218,9 +218,22 @@ def pad(call: Call) -> Outputs:
     return with_infinities(call, str(y), np.where(np.isinf(inside), inside, 0.0))
 
 
+def concat(call: Call) -> Outputs:
+    """Tensors side by side, with what is infinite in them: their elements only move."""
+    sides = [parted(call, i) if isinstance(v, (np.ndarray, Masked)) else None for i, v in enumerate(call.inputs)]
+    if not any(side is not None and side.infinity.any() for side in sides):
+        return structure.HANDLERS["Concat"](call)
+    pieces = [parted(call, i) if side is None else side for i, side in enumerate(sides)]
+    starts = np.cumsum([0, *(piece.size for piece in pieces)])
+    axis = int(call.attrs["axis"])
+    index = np.concatenate([start + np.arange(p.size).reshape(p.shape) for start, p in zip(starts, pieces, strict=False)], axis)
+    infinities = np.concatenate([piece.infinity for piece in pieces], axis)
+    return with_infinities(call, picked(call, [piece.value for piece in pieces], index), infinities)
+
+
 KEPT = ("Reshape", "Squeeze", "Unsqueeze", "Transpose", "Flatten", "Identity", "Cast", "Dropout")
 
-HANDLERS: Mapping[str, Handler] = {"Add": add, "Sub": _subtract, "Pad": pad}
+HANDLERS: Mapping[str, Handler] = {"Add": add, "Sub": _subtract, "Pad": pad, "Concat": concat}
 
 MASKED: Mapping[str, Handler] = {
     **dict.fromkeys(("ReduceMax", "ReduceMin"), _over_axes),
@@ -229,5 +242,6 @@ MASKED: Mapping[str, Handler] = {
     **dict.fromkeys((*moves.HANDLERS, *KEPT), _moved),
     **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "Exp", "Clip"), _limit),
     "Add": add,
+    "Concat": concat,
 }
 """What is done to tensors with infinite entries."""
