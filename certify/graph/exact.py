@@ -106,14 +106,19 @@ AFFINE: Mapping[str, Callable[..., DoubleDouble]] = {
 
 
 def maximum(x: Operand, y: Operand) -> DoubleDouble:
-    """The larger of two, by the sign of their difference: where that is not known, either is within its error and the other's."""
+    """The larger of two, by the sign of their difference: where that is not known, either is within its error and the other's.
+
+    Of what is no number nothing is known.
+    """
     a, b = exactly(x), exactly(y)
     difference = a - b
     finite = np.isfinite(difference.high)
     chosen = where(np.where(finite, difference.high > 0, a.high > b.high), a, b)
     unsure = (np.abs(difference.high) <= 2 * difference.error) & (difference.error > 0) & finite
     error = np.where(unsure, chosen.error + 4 * difference.error, chosen.error)
-    return DoubleDouble(chosen.high, chosen.low, error, None if unsure.any() else chosen.rational)
+    nothing = np.isnan(a.high) | np.isnan(b.high)
+    error = np.where(nothing, np.inf, error)
+    return DoubleDouble(chosen.high, chosen.low, error, None if (unsure | nothing).any() else chosen.rational)
 
 
 def minimum(x: Operand, y: Operand) -> DoubleDouble:

@@ -370,3 +370,30 @@ def test_a_model_whose_runtime_rounds_its_constants_is_the_model_of_the_stored_n
     assert loaded.graph.runtime is not None
     assert loaded.reference is not None
     assert loaded.reference(np.ones(1, np.float32)).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e30, 2.0**63])
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.INT32, TensorProto.INT8])
+def test_a_constant_that_an_integer_type_does_not_hold_is_not_cast_to_it(number: float, kind: int) -> None:
+    nodes = [
+        helper.make_node("Cast", ["c"], ["whole"], to=kind),
+        helper.make_node("Cast", ["whole"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["x", "real"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(np.float32(number), "c")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    with pytest.raises(GraphError, match="Cast"):
+        read_onnx(model)
+
+
+@pytest.mark.parametrize("op", ["Relu", "Abs", "Sign", "Floor", "Round"])
+def test_what_is_made_of_a_constant_that_is_no_number_is_refused(op: str) -> None:
+    nodes = [helper.make_node(op, ["c"], ["made"]), helper.make_node("Add", ["x", "made"], ["y"])]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(np.float32(np.nan), "c")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    with pytest.raises(GraphError):
+        read_onnx(model)

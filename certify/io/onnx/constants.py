@@ -135,13 +135,24 @@ def _cast(call: Call, kind: int) -> Numbers:
     if kind == source or (kind in WIDE and source in FLOATS and FLOATS[kind] >= FLOATS[source]):
         return value
     if not isinstance(value, DoubleDouble):
-        return value.astype(helper.tensor_dtype_to_np_dtype(kind))
+        if kind in FLOATS or kind == TensorProto.BOOL or value.dtype.kind != "f":
+            return value.astype(helper.tensor_dtype_to_np_dtype(kind))
+        value = exactly(value)
     if kind in FLOATS:
         narrow = helper.tensor_dtype_to_np_dtype(kind)
         return _known(call, exactly_as.rounded(value, narrow)).high
     if kind == TensorProto.BOOL:
         return _known(call, exactly_as.sign(value)).high != 0
-    return _known(call, exactly_as.truncate(value)).high.astype(helper.tensor_dtype_to_np_dtype(kind))
+    return _whole(call, exactly_as.truncate(value), helper.tensor_dtype_to_np_dtype(kind))
+
+
+def _whole(call: Call, value: DoubleDouble, dtype: np.dtype) -> Array:
+    """Whole numbers in an integer type; a GraphError where it does not hold one, of which ONNX says nothing, or where one is NaN."""
+    known, limits = _known(call, value), np.iinfo(dtype)
+    inside = (known.high >= float(limits.min)) & (known.high < float(limits.max) + 1) & (known.low == 0)
+    if not inside.all():
+        raise call.error(f"casts numbers to {dtype} that it does not hold; store the result in the model instead")
+    return known.high.astype(dtype)
 
 
 def _known(call: Call, value: DoubleDouble) -> DoubleDouble:
