@@ -397,3 +397,31 @@ def test_what_is_made_of_a_constant_that_is_no_number_is_refused(op: str) -> Non
     model.ir_version = 9
     with pytest.raises(GraphError):
         read_onnx(model)
+
+
+CANCELLING: Mapping[str, tuple[list[NodeProto], dict[str, np.ndarray]]] = {
+    "terms": (
+        [helper.make_node("Sum", ["a", "b", "c"], ["made"])],
+        {"a": np.float32(2.0**60), "b": np.float32(1), "c": np.float32(-(2.0**60))},
+    ),
+    "axis": ([helper.make_node("ReduceSum", ["a"], ["made"])], {"a": np.array([[2.0**60, 1, -(2.0**60)]], np.float32)}),
+    "product": (
+        [helper.make_node("MatMul", ["a", "b"], ["made"])],
+        {"a": np.array([[2.0**60, 1, -(2.0**60)]], np.float32), "b": np.ones((3, 1), np.float32)},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CANCELLING)
+def test_a_sum_that_the_runtime_loses_is_no_misreading(kind: str) -> None:
+    nodes, constants = CANCELLING[kind]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
+    stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph([*nodes, helper.make_node("Add", ["x", "made"], ["y"])], "g", ends[:1], ends[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    loaded = load_onnx(model)
+    point = torch.zeros(1, 1, 1, dtype=torch.float64)
+    lower, upper = compute_bounds(bind(loaded.graph, torch.float64), Box(point, point), "ibp", rounding=OUTWARD)
+    assert float(lower) <= 1 <= float(upper)
+    assert float(upper - lower) < 1e-9

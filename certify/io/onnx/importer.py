@@ -18,7 +18,7 @@ from certify.graph import Graph, GraphBuilder, GraphError, Shape
 from certify.graph.shapes import LARGEST
 from certify.io.onnx import standard
 from certify.io.onnx.call import Array, Call, Numbers, Outputs, Value, depends, node_of
-from certify.io.onnx.constants import evaluate_constants, exact, wider
+from certify.io.onnx.constants import as_run, evaluate_constants, exact, wider
 from certify.io.onnx.deferred import Condition, Masked
 from certify.io.onnx.evaluation import evaluate_node
 from certify.io.onnx.live import live_nodes, tensors_read
@@ -41,15 +41,19 @@ class Tensor(NamedTuple):
     kind: int
 
 
+Keep = Callable[[Numbers, Numbers, int], Numbers]
+
+
 @dataclass
 class Walk:
     """What a walk through the model's nodes has built: the graph, and what the model calls its nodes.
 
-    `keep` is what becomes of a constant that the model computes, of an element type; `rounds` whether a runtime rounds one of them.
+    `keep` is what becomes of a constant that the model computes, given what it is, what a runtime makes of it, and its element type;
+    `rounds` whether a runtime rounds one of them.
     """
 
     opset: int
-    keep: Callable[[Numbers, int], Numbers]
+    keep: Keep
     builder: GraphBuilder = field(default_factory=GraphBuilder)
     rounds: bool = False
     labels: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -73,7 +77,7 @@ def import_model(model: ModelProto) -> Graph:
     return import_with(model, exact).graph
 
 
-def import_with(model: ModelProto, keep: Callable[[Numbers, int], Numbers]) -> Imported:
+def import_with(model: ModelProto, keep: Keep) -> Imported:
     """`import_model`, with what is to be known of the constants that the model computes.
 
     `keep` says what becomes of constants that the model computes: what they are, `constants.exact`, or what a runtime makes of them,
@@ -264,8 +268,10 @@ def _results(walk: Walk, node: NodeProto, known: Mapping[str, Tensor]) -> list[T
 def _computed(walk: Walk, call: Call, kinds: list[int]) -> tuple[Value, ...]:
     """The constants that a node makes of constants."""
     made = evaluate_constants(call, kinds)
-    walk.rounds |= any(wider(value, kind) for value, kind in zip(made, kinds, strict=False))
-    return tuple(walk.keep(value, kind) for value, kind in zip(made, kinds, strict=False))
+    run = as_run(call, made)
+    known = list(zip(made, run, kinds, strict=False))
+    walk.rounds |= any(wider(*each) for each in known)
+    return tuple(walk.keep(*each) for each in known)
 
 
 def _handled(call: Call) -> Outputs:
