@@ -23,6 +23,7 @@ from certify.graph.error_free import SMALL, TINY, UNIT, Array, product_up, two_p
 Objects: TypeAlias = NDArray[Any]
 FEW, BITS = 2048, 8192
 """Fractions are kept of so many numbers at most, while their numerators and denominators have so many bits at most."""
+SMALLEST_NORMAL = 2.0**-1022
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +61,14 @@ class DoubleDouble:
     def accurate(self) -> bool:
         """Whether `high` is within two units, 2 * 2^-53, of relative error everywhere: zero only where the real number is.
 
-        Of fractions, whose nearest doubles are known, it may be within the spacing of the subnormal numbers instead, unless it is zero.
+        Of a fraction it is the nearest double: so close unless it is subnormal, where it has to be the fraction itself.
         """
-        near = self.error <= UNIT * np.abs(self.high) if self.rational is None else (self.high != 0) | (self.error == 0)
-        return bool((np.isfinite(self.error) & near).all())
+        if not np.isfinite(self.error).all():
+            return False
+        if self.rational is None:
+            return bool((self.error <= UNIT * np.abs(self.high)).all())
+        small = np.abs(self.high) < SMALLEST_NORMAL
+        return all(Fraction(float(h)) == r for h, r in zip(self.high[small], self.rational[small], strict=True))
 
     @property
     def exact(self) -> bool:

@@ -96,3 +96,9 @@ def test_ordinary_numbers_are_accurate_even_where_a_sum_cancels() -> None:
 )
 def test_what_is_not_known_is_not_accurate(compute: Callable[[], Any]) -> None:
     assert not compute().accurate
+
+
+def test_a_fraction_below_the_normal_numbers_is_known_only_where_it_is_a_double() -> None:
+    least = exactly(2.0**-1074)
+    assert not (least * 1.5).accurate
+    assert (least * 3.0).accurate
