@@ -372,55 +372,45 @@ def test_a_model_whose_runtime_rounds_its_constants_is_the_model_of_the_stored_n
     assert loaded.reference(np.ones(1, np.float32)).tolist() == [1.0]
 
 
+def added(nodes: Sequence[NodeProto], made: str, **constants: np.ndarray) -> ModelProto:
+    """y = x + made, for a constant that the nodes make of others."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
+    stored = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()]
+    graph = helper.make_graph([*nodes, helper.make_node("Add", ["x", made], ["y"])], "g", ends[:1], ends[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 9
+    return model
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e30, 2.0**63])
 @pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.INT32, TensorProto.INT8])
 def test_a_constant_that_an_integer_type_does_not_hold_is_not_cast_to_it(number: float, kind: int) -> None:
-    nodes = [
+    casts = [
         helper.make_node("Cast", ["c"], ["whole"], to=kind),
         helper.make_node("Cast", ["whole"], ["real"], to=TensorProto.FLOAT),
-        helper.make_node("Add", ["x", "real"], ["y"]),
     ]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
-    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(np.float32(number), "c")])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 9
     with pytest.raises(GraphError, match="Cast"):
-        read_onnx(model)
+        read_onnx(added(casts, "real", c=number))
 
 
 @pytest.mark.parametrize("op", ["Relu", "Abs", "Sign", "Floor", "Round"])
 def test_what_is_made_of_a_constant_that_is_no_number_is_refused(op: str) -> None:
-    nodes = [helper.make_node(op, ["c"], ["made"]), helper.make_node("Add", ["x", "made"], ["y"])]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
-    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [numpy_helper.from_array(np.float32(np.nan), "c")])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 9
     with pytest.raises(GraphError):
-        read_onnx(model)
+        read_onnx(added([helper.make_node(op, ["c"], ["made"])], "made", c=np.nan))
 
 
-CANCELLING: Mapping[str, tuple[list[NodeProto], dict[str, np.ndarray]]] = {
-    "terms": (
-        [helper.make_node("Sum", ["a", "b", "c"], ["made"])],
-        {"a": np.float32(2.0**60), "b": np.float32(1), "c": np.float32(-(2.0**60))},
-    ),
-    "axis": ([helper.make_node("ReduceSum", ["a"], ["made"])], {"a": np.array([[2.0**60, 1, -(2.0**60)]], np.float32)}),
-    "product": (
-        [helper.make_node("MatMul", ["a", "b"], ["made"])],
-        {"a": np.array([[2.0**60, 1, -(2.0**60)]], np.float32), "b": np.ones((3, 1), np.float32)},
-    ),
+BIG = 2.0**60
+CANCELLING: Mapping[str, tuple[NodeProto, dict[str, Any]]] = {
+    "terms": (helper.make_node("Sum", ["a", "b", "c"], ["made"]), {"a": BIG, "b": 1.0, "c": -BIG}),
+    "axis": (helper.make_node("ReduceSum", ["a"], ["made"]), {"a": [[BIG, 1.0, -BIG]]}),
+    "product": (helper.make_node("MatMul", ["a", "b"], ["made"]), {"a": [[BIG, 1.0, -BIG]], "b": [[1.0]] * 3}),
 }
 
 
 @pytest.mark.parametrize("kind", CANCELLING)
 def test_a_sum_that_the_runtime_loses_is_no_misreading(kind: str) -> None:
-    nodes, constants = CANCELLING[kind]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in "xy"]
-    stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph([*nodes, helper.make_node("Add", ["x", "made"], ["y"])], "g", ends[:1], ends[1:], stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 9
-    loaded = load_onnx(model)
+    node, constants = CANCELLING[kind]
+    loaded = load_onnx(added([node], "made", **constants))
     point = torch.zeros(1, 1, 1, dtype=torch.float64)
     lower, upper = compute_bounds(bind(loaded.graph, torch.float64), Box(point, point), "ibp", rounding=OUTWARD)
     assert float(lower) <= 1 <= float(upper)
